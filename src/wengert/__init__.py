@@ -1,0 +1,39 @@
+"""Wengert: backpropagation that you can see through.
+
+`import wengert as wg`. Arrays are under the names of the array API standard (`wg.sum`, `wg.linalg`),
+derivatives under JAX's (`wg.grad`, `wg.vmap`), networks and optimizers under PyTorch's (`wg.nn`,
+`wg.optim`).
+"""
+
+import sys
+
+from wengert import ops as _ops  # noqa: F401  (declares the vocabulary)
+from wengert.core import errors, tree
+from wengert.core.dtypes import (
+    bfloat16,
+    bool,
+    default_float,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    set_default_dtype,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from wengert.core.graph import Graph
+from wengert.core.methods import bind_namespace as _bind_namespace
+from wengert.core.spec import Spec
+from wengert.core.tensor import Tensor
+from wengert.core.variable import Parameter, Variable
+from wengert.namespaces import *  # noqa: F403
+from wengert.transforms import *  # noqa: F403
+
+__version__ = "0.1.0"
+
+_bind_namespace(sys.modules[__name__])

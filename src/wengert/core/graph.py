@@ -1,0 +1,110 @@
+"""`Graph`: a recorded or traced computation as a list of nodes, and the walks that collect it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wengert.core.node import Node
+from wengert.core.spec import Spec
+from wengert.core.state import state
+
+if TYPE_CHECKING:
+    from wengert.core.tensor import Tensor
+    from wengert.core.variable import Variable
+
+
+def ancestors(outputs: Iterable[Node], stop: Iterable[Node] = ()) -> list[Node]:
+    """All nodes that `outputs` were made from, in the order of their making; the walk does not
+    go above the nodes in `stop`."""
+    seen: set[Node] = set()
+    stopped = set(stop)
+    stack = list(outputs)
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node not in stopped:
+            stack.extend([p for p in node.parents if p is not None])
+    return sorted(seen, key=_by_id)
+
+
+def _by_id(node: Node) -> int:
+    return node.id
+
+
+class Trace:
+    """Collects what a function does to variables while it runs on symbolic tensors, and undoes it.
+
+    Used as a context; afterwards `writes` holds each written variable and the value it was given.
+    Under `vmap` it also knows the number of rows, what random draws are to do (`randomness`), and
+    collects in `drawn` the symbolic tensors that stand for a row of random values, with the values.
+    """
+
+    def __init__(self, size: int | None = None, randomness: str = "same") -> None:
+        self.size, self.randomness = size, randomness
+        self.drawn: list[tuple[Tensor, Tensor]] = []
+        self.before: dict[int, tuple[Variable, Any, Node | None]] = {}
+        self.writes: list[tuple[Variable, Tensor]] = []
+
+    def on_write(self, variable: Variable) -> None:
+        """Called by `Variable.assign`, before the first and every later change."""
+        key = id(variable)
+        if key not in self.before:
+            self.before[key] = (variable, variable._data, variable._node)
+
+    def __enter__(self) -> Trace:
+        self.outer = state.trace
+        state.trace = self
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        from wengert.core.tensor import Tensor
+
+        state.trace = self.outer
+        for variable, data, node in self.before.values():
+            self.writes.append((variable, Tensor(variable._data, variable._node)))
+            variable._data, variable._node = data, node
+
+
+@dataclass
+class Graph:
+    """Nodes in topological order, with the inputs and outputs of the function they came from."""
+
+    nodes: list[Node]
+    inputs: list[Node]
+    outputs: list[Tensor]
+    writes: list[tuple[Variable, Tensor]] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, *outputs: Tensor) -> Graph:
+        """The recorded graph above some tensors.
+
+        >>> import wengert as wg
+        >>> x = wg.ones(2).requires_grad_()
+        >>> [node.op.name for node in wg.Graph.of(wg.sum(x * x)).nodes]
+        ['leaf', 'mul', 'sum']
+        """
+        nodes = ancestors([t._node for t in outputs if t._node is not None])
+        return cls(nodes, [n for n in nodes if not n.parents], list(outputs))
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __str__(self) -> str:
+        short = {node: f"%{i}" for i, node in enumerate(self.nodes)}
+        lines = []
+        for node in self.nodes:
+            operands = ", ".join(
+                short.get(p, "…") if p is not None else "const" for p in node.parents
+            )
+            spec = Spec(node.shape, node.dtype)
+            phase = f" ({node.site.phase})" if node.site.phase else ""
+            lines.append(f"{short[node]} = {node.op.name}({operands}) {spec}{phase}  # {node.site}")
+        return "\n".join(lines)

@@ -1,0 +1,258 @@
+"""`Op`: one entry of the vocabulary with all of its rules, and the classes that derive them.
+
+An op is declared once, by calling one of the four declarations at the end of this file:
+
+* `elementwise` – give the partial derivatives; both modes and batching follow;
+* `linear` – give the transpose; the tangent rule is the op itself;
+* `multilinear` – give the transpose in each operand; the product rule follows;
+* `custom` – give tangent and cotangent rules both; they are tested against each other.
+
+A *rule* is a function whose first argument is the cotangent (or tangent) and whose other arguments
+ask **by name** for what it needs: an operand (`x`), the result (`out`), only an operand's shape and
+dtype (`x_spec`), or a static parameter (`axis`). What the backward pass has to keep in memory is
+read off these names: nothing else is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.core import site
+from wengert.core.dtypes import DType, as_dtype
+from wengert.core.errors import WengertError
+from wengert.core.node import Data, Node
+from wengert.core.sample import Sampler
+from wengert.core.spec import Spec, describe
+from wengert.core.state import state
+from wengert.core.tensor import Tensor
+
+REGISTRY: dict[str, Op] = {}
+NO_PARAMS: dict[str, Any] = {}
+
+Array = np.ndarray[Any, Any]
+
+
+class Rule:
+    """A derivative rule and the fetchers of the values that its argument names ask for."""
+
+    __slots__ = ("fetchers", "fn", "keeps")
+
+    def __init__(self, fn: Callable[..., Any], operands: tuple[str, ...]) -> None:
+        names = fn.__code__.co_varnames[1 : fn.__code__.co_argcount]
+        self.fn = fn
+        self.keeps = {n for n in names if n in operands or n == "out"}
+        self.fetchers = tuple(_fetcher(name, operands) for name in names)
+
+    def __call__(self, g: Any, node: Node) -> Any:
+        return self.fn(g, *[fetch(node) for fetch in self.fetchers])
+
+
+def _fetcher(name: str, operands: tuple[str, ...]) -> Callable[[Node], Any]:
+    if name in operands:
+        i = operands.index(name)
+        return lambda node: node.value(i)
+    if name == "out":
+        return lambda node: node.output()
+    if name.endswith("_spec"):
+        j = operands.index(name.removesuffix("_spec"))
+        return lambda node: node.parents[j]
+    return lambda node: node.params[name]
+
+
+class Op:
+    """One operation with its rules.
+
+    Parameters
+    ----------
+    name : unique in the registry
+    reference : NumPy implementation, `reference(*arrays, **params)`
+    infer : shape and dtype of the result from those of the operands, `infer(*specs, **params)`;
+        it raises the op's error for operands that do not fit
+    operands : names of the operands; empty for an op that takes any number of them
+    jvps, vjps : one `Rule` an operand (None: no derivative with respect to that operand)
+    batch : `batch(size, args, batched, **params)`: the op with an extra leading axis on the
+        operands marked in `batched`; returns the result(s) with that axis leading
+    cost : "compute", "memory" or "view"
+    samples : draws test inputs, for the tests that the registry drives
+    several : whether the op returns a tuple of results
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reference: Callable[..., Any],
+        infer: Callable[..., Any],
+        *,
+        operands: tuple[str, ...],
+        jvps: Sequence[Callable[..., Any] | None] = (),
+        vjps: Sequence[Callable[..., Any] | None] = (),
+        batch: Callable[..., Any],
+        samples: Sampler,
+        cost: str = "memory",
+        several: bool = False,
+        keeps: Sequence[str] = (),
+    ) -> None:
+        assert name not in REGISTRY, f"op {name!r} is declared twice"
+        self.name = name
+        self.reference = reference
+        self.infer = infer
+        self.operands = operands
+        self.jvps = tuple(None if r is None else Rule(r, operands) for r in jvps)
+        self.vjps = tuple(None if r is None else Rule(r, operands) for r in vjps)
+        self.batch_rule = batch
+        self.samples = samples
+        self.cost = cost
+        self.several = several
+        asked = set(keeps).union(*(r.keeps for r in (*self.jvps, *self.vjps) if r is not None))
+        self.keep_output = "out" in asked
+        self.keep_all = "all" in asked
+        self.keep_inputs = tuple(n in asked for n in operands)
+        self.keeps_any_input = any(self.keep_inputs) or self.keep_all
+        self.none_saved = (None,) * len(operands)
+        REGISTRY[name] = self
+
+    # -- what walks call ---------------------------------------------------------------------
+
+    def vjp(self, node: Node, ct: Any, needs: Sequence[bool]) -> Sequence[Tensor | None]:
+        """Cotangents of the operands marked in `needs`, given the cotangent of the result."""
+        return [
+            rule(ct, node) if need and rule is not None else None
+            for rule, need in zip(self.vjps, needs, strict=True)
+        ]
+
+    def jvp(self, node: Node, tangents: Sequence[Tensor | None]) -> Any:
+        """Tangent of the result (a tuple for several results), given those of the operands."""
+        total: Any = None
+        for rule, t in zip(self.jvps, tangents, strict=True):
+            if rule is None or t is None:
+                continue
+            part = rule(t, node)
+            total = part if total is None else add_tangents(total, part)
+        return total
+
+    def batch(
+        self, size: int, args: Sequence[Tensor], batched: Sequence[bool], params: dict[str, Any]
+    ) -> Any:
+        """The op over a leading batch axis; see the class."""
+        return self.batch_rule(size, args, batched, **params)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a derivative with respect to some operand exists."""
+        return any(r is not None for r in self.vjps)
+
+    # -- application -------------------------------------------------------------------------
+
+    def __call__(self, *args: Tensor, **params: Any) -> Any:
+        """Apply the op to tensors: compute at once, and record where something is tracked."""
+        return bind(self, args, params)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+def add_tangents(a: Any, b: Any) -> Any:
+    """Sum of two tangents or cotangents; either may be None (zero), or a tuple of such."""
+    if a is None:
+        return b
+    if b is None:
+        return a
+    if isinstance(a, tuple):
+        return tuple(map(add_tangents, a, b))
+    return REGISTRY["add"](a, b)
+
+
+# -- binding: the one place where an op meets its operands -------------------------------------
+
+
+def bind(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+    """Apply `op`; a node is recorded where an operand is tracked and the op is differentiable."""
+    tracked = False
+    for t in args:
+        if t._node is not None:
+            tracked = True
+            if t._data.__class__ is Spec:
+                return _record_symbolic(op, args, params)
+    try:
+        out = op.reference(*[t._data for t in args], **params)
+    except WengertError:
+        raise
+    except Exception as problem:
+        raise explain(op, args, params, problem) from None
+    if not tracked or not state.recording or not op.vjps:
+        return Tensor(out) if not op.several else tuple(map(Tensor, out))
+    if op.several:
+        return _record_several(op, args, params, out)
+    if out.__class__ is not np.ndarray:
+        out = np.asarray(out)
+    if op.keeps_any_input:
+        kept = op.keep_inputs if not op.keep_all else (True,) * len(args)
+        saved = tuple([t._data if k else None for t, k in zip(args, kept, strict=True)])
+    else:
+        saved = op.none_saved
+    node = Node(
+        op,
+        params,
+        tuple([t._node for t in args]),
+        saved,
+        out if op.keep_output else None,
+        out.shape,
+        out.dtype,
+        state.origin or site.capture(state.module),
+    )
+    return Tensor(out, node)
+
+
+def _record_several(
+    op: Op, args: tuple[Tensor, ...], params: dict[str, Any], out: tuple[Data, ...]
+) -> tuple[Tensor, ...]:
+    """A node for an op with several results, and a `pick` node for each of them."""
+    origin = state.origin or site.capture(state.module)
+    parents = tuple([t._node for t in args])
+    node = Node(op, params, parents, tuple([t._data for t in args]), out, (), out[0].dtype, origin)
+    pick = REGISTRY["pick"]
+    picked = []
+    for i, o in enumerate(out):
+        choice = {"index": i, "count": len(out)}
+        chosen = Node(pick, choice, (node,), (None,), None, o.shape, o.dtype, origin)
+        picked.append(Tensor(o, chosen))
+    return tuple(picked)
+
+
+def _record_symbolic(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+    """In a trace nothing is computed: the node keeps all operands, and the result is a Spec."""
+    spec = op.infer(*[Spec.of(t._data) for t in args], **params)
+    if op.several:
+        return _record_several(op, args, params, spec)
+    origin = state.origin or site.capture(state.module)
+    node = Node(
+        op, params, tuple([t._node for t in args]), tuple([t._data for t in args]),
+        spec, spec.shape, spec.dtype, origin,
+    )  # fmt: skip
+    return Tensor(spec, node)
+
+
+def explain(
+    op: Op, args: Sequence[Tensor], params: dict[str, Any], problem: Exception
+) -> WengertError:
+    """The error for operands that the reference refused: the shape rule's own, if it has one."""
+    try:
+        op.infer(*[Spec.of(t._data) for t in args], **params)
+    except WengertError as precise:
+        return precise
+    return WengertError(op.name, str(problem), met=describe(*args))
+
+
+def cast_to(x: Tensor, dtype: Any) -> Tensor:
+    """`x` with another dtype (itself if it already has it), differentiable between floats."""
+    dtype = as_dtype(dtype)
+    if x.dtype == dtype:
+        return x
+    result: Tensor = REGISTRY["cast"](x, dtype=dtype)
+    return result
+
+
+DTypeRule = Callable[..., DType]

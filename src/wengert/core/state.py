@@ -1,0 +1,52 @@
+"""What the running thread is doing: one small thread-local record, read by every op."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wengert.core.graph import Trace
+    from wengert.core.site import Origin
+
+
+class _State(threading.local):
+    """Per-thread switches; the class attributes are the values that a new thread starts with."""
+
+    recording: bool = True  # do ops on tracked tensors record nodes?
+    origin: Origin | None = None  # set by walks, so that derived nodes inherit their node's site
+    module: str = ""  # path of the nn.Module whose forward is running
+    transforming: bool = False  # inside a function that grad, vjp, jvp … are differentiating
+    trace: Trace | None = None  # the innermost trace that is collecting variable writes
+
+
+state = _State()
+
+
+class recording:
+    """Context manager and decorator that switches recording on or off in this thread."""
+
+    def __init__(self, on: bool) -> None:
+        self.on = on
+        self.stack: list[bool] = []
+
+    def __enter__(self) -> recording:
+        self.stack.append(state.recording)
+        state.recording = self.on
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        state.recording = self.stack.pop()
+
+
+@contextmanager
+def derived_from(origin: Origin, phase: str) -> Iterator[None]:
+    """Let the nodes made inside carry `origin`, marked with the `phase` that derived them."""
+    before = state.origin
+    state.origin = (origin[0], origin[1], origin[2], phase or origin[3])
+    try:
+        yield
+    finally:
+        state.origin = before

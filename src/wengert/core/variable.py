@@ -1,0 +1,79 @@
+"""Variables and parameters: the mutable boxes that models, optimizers and generators hold.
+
+`assign` is the only door through which a box changes, so a trace can see (and undo) every write.
+The old array is never written into: who kept it, keeps its values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wengert.core.errors import DtypeError, ShapeError
+from wengert.core.spec import Spec
+from wengert.core.state import state
+from wengert.core.tensor import Tensor, as_tensor, leaf_node
+
+
+class Variable(Tensor):
+    """A tensor whose value changes over time: a running statistic, a step count, a counter.
+
+    >>> import wengert as wg
+    >>> count = wg.Variable(wg.asarray(0)); count.assign(count + 1); int(count)
+    1
+    """
+
+    __slots__ = ()
+
+    def __init__(self, value: Any, requires_grad: bool = False) -> None:
+        super().__init__(as_tensor(value)._data)
+        if requires_grad:
+            self._node = leaf_node(self)
+
+    def assign(self, value: Any) -> None:
+        """Replace the value by one of the same shape; it is cast to the variable's dtype."""
+        new = as_tensor(value, self)
+        if new.shape != self.shape:
+            raise ShapeError(
+                "assign", "a variable keeps its shape", met=f"{new.shape} for {self.shape}",
+                fix="make a new variable where the shape must change",
+            )  # fmt: skip
+        if new.dtype != self.dtype:
+            from wengert.core.op import cast_to
+
+            new = cast_to(new, self.dtype)
+        if state.trace is not None:
+            state.trace.on_write(self)
+            self._node = new._node if new._data.__class__ is Spec else self._node
+        self._data = new._data
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
+        copied = type(self)(Tensor(self._values("deepcopy").copy()))
+        memo[id(self)] = copied
+        return copied
+
+
+class Parameter(Variable):
+    """A variable that is trained: a tracked leaf. Modules collect their parameters by this type.
+
+    >>> import wengert as wg
+    >>> w = wg.Parameter(wg.zeros(3)); w.requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, value: Any, requires_grad: bool = True) -> None:
+        if isinstance(value, Tensor) and not value.dtype.kind == "f" and requires_grad:
+            from wengert.core.dtypes import is_float
+
+            if not is_float(value.dtype):
+                raise DtypeError(
+                    "Parameter", "only floating tensors are trained", met=repr(Spec.of(value)),
+                    fix="cast to float32, or pass requires_grad=False",
+                )  # fmt: skip
+        super().__init__(value, requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        copied = Parameter(Tensor(self._values("deepcopy").copy()), self.requires_grad)
+        memo[id(self)] = copied
+        return copied

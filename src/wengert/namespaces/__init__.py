@@ -1,0 +1,13 @@
+"""The array functions, under the names of the array API standard 2024.12, and what NumPy adds.
+
+Each module of this package lists its public functions in `__all__`; they all become `wengert.*`.
+"""
+
+from wengert.namespaces.creation import *
+from wengert.namespaces.datatypes import *
+from wengert.namespaces.elementwise import *
+from wengert.namespaces.indexing import *
+from wengert.namespaces.linear import *
+from wengert.namespaces.manipulation import *
+from wengert.namespaces.reductions import *
+from wengert.namespaces.searching import *

@@ -1,0 +1,3 @@
+"""datatypes."""
+
+__all__: list[str] = []

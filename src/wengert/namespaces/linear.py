@@ -1,0 +1,3 @@
+"""linear."""
+
+__all__: list[str] = []

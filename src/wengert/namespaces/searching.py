@@ -1,0 +1,3 @@
+"""searching."""
+
+__all__: list[str] = []

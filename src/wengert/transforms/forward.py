@@ -1,0 +1,125 @@
+"""Forward mode: tangents pushed along the recorded graph, by the same rules and node identities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wengert.core.errors import ArgumentError, ShapeError
+from wengert.core.node import Node
+from wengert.core.op import cast_to
+from wengert.core.state import recording, state
+from wengert.core.tensor import Tensor, as_tensor
+from wengert.core.tree import TreeDef, tree_flatten
+from wengert.ops.movement import broadcast_to
+from wengert.transforms.reverse import Call, _check_floating, _release_tree, _split_aux, zeros_like
+
+
+def push(nodes: Sequence[Node], tangents: dict[Node, Any]) -> dict[Node, Any]:
+    """Tangents of all nodes that depend on those given; `nodes` are in topological order."""
+    known = dict(tangents)
+    before = state.origin
+    try:
+        for node in nodes:
+            if node in tangents:
+                continue
+            parts = [None if p is None else known.get(p) for p in node.parents]
+            if all(t is None for t in parts):
+                continue
+            code, instruction, module, _ = node.origin
+            state.origin = (code, instruction, module, "tangent")
+            t = node.op.jvp(node, parts)
+            if isinstance(t, Tensor) and t.shape != node.shape:
+                t = broadcast_to(t, shape=node.shape)
+            if t is not None:
+                known[node] = t
+    finally:
+        state.origin = before
+    return known
+
+
+class _Pushforward:
+    """What `linearize` returns: tangents of the primals to the tangent of the result."""
+
+    def __init__(
+        self, call: Call, outputs: list[Tensor], out_tree: TreeDef, in_tree: TreeDef
+    ) -> None:
+        self.call, self.outputs, self.out_tree, self.in_tree = call, outputs, out_tree, in_tree
+        self.nodes, self.connected = call.graph(outputs)
+
+    def __call__(self, *tangents: Any) -> Any:
+        leaves, tree = tree_flatten(tangents)
+        if tree != self.in_tree:
+            raise ArgumentError(
+                "jvp", "the tangents must have the structure of the primals",
+                met=f"{tree} for primals {self.in_tree}", fix="pass one tangent a primal",
+            )  # fmt: skip
+        given: dict[Node, Any] = {}
+        connected = self.connected
+        for x, leaf in zip(self.call.inputs, leaves, strict=True):
+            t = as_tensor(leaf, x)
+            if t.shape != x.shape:
+                raise ShapeError(
+                    "jvp", "a tangent must have the shape of its primal",
+                    met=f"{t.shape} for a primal of {x.shape}", fix="pass ones_like(primal)",
+                )  # fmt: skip
+            assert x._node is not None
+            connected = connected or t._node is not None
+            given[x._node] = cast_to(t, x.dtype)
+        with recording(connected and state.recording):
+            known = push(self.nodes, given)
+            out = [
+                t if (t := known.get(o._node)) is not None else zeros_like(o)  # type: ignore[arg-type]
+                for o in self.outputs
+            ]
+        return self.out_tree.unflatten(out)
+
+
+def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """Evaluate `f(*primals)` and return the result with the linear map of its tangents.
+
+    `f_jvp(*tangents)` gives `J·t`, and can be called many times at the cost of the linear part.
+    With `has_aux`, returns `(result, f_jvp, aux)`.
+
+    >>> import wengert as wg
+    >>> y, f_jvp = wg.linearize(lambda x: x**2, 3.0)
+    >>> float(f_jvp(1.0)), float(f_jvp(0.5))
+    (6.0, 3.0)
+    """
+    leaves, treedef = tree_flatten(primals)
+    _check_floating("jvp", primals, leaves)
+    call = Call("jvp", leaves)
+    result = call.run(f, *treedef.unflatten(call.inputs))
+    aux = None
+    if has_aux:
+        result, aux = _split_aux("jvp", result)
+    outputs, out_tree = tree_flatten(result)
+    outputs = [as_tensor(o) for o in outputs]
+    pushforward = _Pushforward(call, outputs, out_tree, treedef)
+    value = out_tree.unflatten(call.release(outputs, pushforward.connected))
+    if not has_aux:
+        return value, pushforward
+    return value, pushforward, _release_tree(call, aux)
+
+
+def jvp(
+    f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
+) -> Any:
+    """Evaluate `f(*primals)` and the directional derivative `J·tangents`: `(result, tangent)`.
+
+    >>> import wengert as wg
+    >>> value, slope = wg.jvp(lambda x: x**2, (3.0,), (1.0,))
+    >>> float(value), float(slope)
+    (9.0, 6.0)
+
+    Source: Wengert 1964.
+    """
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise ArgumentError(
+            "jvp", "primals and tangents must be tuples", met=type(primals).__name__,
+            fix="write jvp(f, (x,), (t,))",
+        )  # fmt: skip
+    value, pushforward, *aux = linearize(f, *primals, has_aux=has_aux)
+    return (value, pushforward(*tangents), *aux)
+
+__all__ = ["jvp", "linearize"]

@@ -1,0 +1,68 @@
+"""Tracing: run a function on symbolic tensors and keep the graph that it records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wengert.core import site
+from wengert.core.graph import Graph, Trace, ancestors
+from wengert.core.node import Node
+from wengert.core.op import NO_PARAMS
+from wengert.core.spec import Spec
+from wengert.core.state import state
+from wengert.core.tensor import Tensor, as_tensor
+from wengert.core.tree import TreeDef, tree_flatten
+from wengert.ops.structure import placeholder
+
+
+def symbolic(spec: Spec) -> Tensor:
+    """A tensor that stands for any value of this shape and dtype."""
+    origin = state.origin or site.capture(state.module)
+    return Tensor(spec, Node(placeholder, NO_PARAMS, (), (), spec, spec.shape, spec.dtype, origin))
+
+
+def trace_leaves(
+    f: Callable[..., Any], leaves: Sequence[Any], treedef: TreeDef, session: Trace | None = None
+) -> tuple[Graph, TreeDef]:
+    """Trace `f(*args, **kwargs)`, with `(args, kwargs)` given as leaves: a `Spec` becomes an input
+    of the graph, anything else is passed as it is."""
+    inputs = [symbolic(x) if isinstance(x, Spec) else x for x in leaves]
+    starts = [x._node for x, given in zip(inputs, leaves, strict=True) if isinstance(given, Spec)]
+    args, kwargs = treedef.unflatten(inputs)
+    with session or Trace() as session:
+        outputs, out_tree = tree_flatten(f(*args, **kwargs))
+        outputs = [as_tensor(o) for o in outputs]
+    starts += [x._node for x, _ in session.drawn]
+    ends = outputs + [t for _, t in session.writes]
+    nodes = dependents(ancestors([t._node for t in ends if t._node is not None], starts), starts)
+    return Graph(nodes, starts, outputs, session.writes), out_tree
+
+
+def dependents(nodes: Sequence[Node], starts: Sequence[Node]) -> list[Node]:
+    """Those of `nodes` (in topological order) that depend on `starts`, and `starts` themselves.
+    All else is constant for the trace, though it may be tracked by something further out."""
+    found = set(starts)
+    for node in nodes:
+        if any(p in found for p in node.parents):
+            found.add(node)
+    return sorted(found, key=lambda n: n.id)
+
+
+def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
+    """The graph of `f` on arguments like these; nothing is computed.
+
+    Arrays among the arguments (and `wg.Spec`s) become inputs of the graph. Variables that `f`
+    writes are put back afterwards; what it wrote is in `graph.writes`.
+
+    >>> import wengert as wg
+    >>> print(len(wg.trace(lambda x: wg.sum(x * 2.0), wg.ones(3))))
+    3
+    """
+    leaves, treedef = tree_flatten((args, kwargs))
+    specs = [
+        x if isinstance(x, Spec) else Spec.of(x) if hasattr(x, "dtype") else x for x in leaves
+    ]
+    return trace_leaves(f, specs, treedef)[0]
+
+__all__ = ["trace"]
