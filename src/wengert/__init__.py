@@ -31,8 +31,8 @@ from wengert.core.methods import bind_namespace as _bind_namespace
 from wengert.core.spec import Spec
 from wengert.core.tensor import Tensor
 from wengert.core.variable import Parameter, Variable
-from wengert.namespaces import *  # noqa: F403
-from wengert.transforms import *  # noqa: F403
+from wengert.namespaces import *
+from wengert.transforms import *
 
 __version__ = "0.1.0"
 

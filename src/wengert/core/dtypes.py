@@ -59,9 +59,11 @@ def set_default_dtype(dtype: Any) -> None:
     dtype = as_dtype(dtype)
     if not is_float(dtype):
         raise ArgumentError(
-            "set_default_dtype", "the default must be a floating dtype", met=str(dtype),
+            "set_default_dtype",
+            "the default must be a floating dtype",
+            met=str(dtype),
             fix="pass wg.float32 or wg.float64",
-        )  # fmt: skip
+        )
     _default_float = dtype
 
 
@@ -82,15 +84,17 @@ def as_dtype(dtype: Any) -> DType:
         found = bfloat16
     if found not in _KINDS:
         raise DtypeError(
-            "dtype", "not a dtype that arrays can have", met=repr(dtype),
+            "dtype",
+            "not a dtype that arrays can have",
+            met=repr(dtype),
             cause="complex, object and string arrays are not supported",
             fix="use one of " + ", ".join(map(str, ALL)),
-        )  # fmt: skip
+        )
     return found
 
 
 def kind(dtype: DType) -> str:
-    """"bool", "signed", "unsigned" or "float"."""
+    """ "bool", "signed", "unsigned" or "float"."""
     return _KINDS[dtype]
 
 
@@ -119,9 +123,11 @@ def _promote(a: DType, b: DType) -> DType:
         return a if kb == "bool" else b
     if {ka, kb} == {"signed", "unsigned"} and uint64 in (a, b):
         raise DtypeError(
-            "promotion", "uint64 and a signed integer have no common integer dtype",
-            met=f"{a} and {b}", fix="cast one side, for example wg.astype(x, wg.int64)",
-        )  # fmt: skip
+            "promotion",
+            "uint64 and a signed integer have no common integer dtype",
+            met=f"{a} and {b}",
+            fix="cast one side, for example wg.astype(x, wg.int64)",
+        )
     return np.promote_types(a, b)
 
 

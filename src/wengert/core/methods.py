@@ -70,16 +70,16 @@ class ArrayMethods:
 
     # The four that user code runs most are spelled out: one call less.
     def __add__(self, other: Any) -> Tensor:
-        return _F.add(self, other) if _is_operand(other) else NotImplemented  # type: ignore[no-any-return]
+        return _F.add(self, other) if _is_operand(other) else NotImplemented
 
     def __sub__(self, other: Any) -> Tensor:
-        return _F.subtract(self, other) if _is_operand(other) else NotImplemented  # type: ignore[no-any-return]
+        return _F.subtract(self, other) if _is_operand(other) else NotImplemented
 
     def __mul__(self, other: Any) -> Tensor:
-        return _F.multiply(self, other) if _is_operand(other) else NotImplemented  # type: ignore[no-any-return]
+        return _F.multiply(self, other) if _is_operand(other) else NotImplemented
 
     def __matmul__(self, other: Any) -> Tensor:
-        return _F.matmul(self, other) if _is_operand(other) else NotImplemented  # type: ignore[no-any-return]
+        return _F.matmul(self, other) if _is_operand(other) else NotImplemented
 
     __radd__, __rsub__ = _reflected("add"), _reflected("subtract")
     __rmul__, __rmatmul__ = _reflected("multiply"), _reflected("matmul")
@@ -109,16 +109,16 @@ class ArrayMethods:
         return _F.floor_divide(self, other), _F.remainder(self, other)
 
     def __neg__(self) -> Tensor:
-        return _F.negative(self)  # type: ignore[no-any-return]
+        return _F.negative(self)
 
     def __pos__(self) -> Tensor:
-        return _F.positive(self)  # type: ignore[no-any-return]
+        return _F.positive(self)
 
     def __abs__(self) -> Tensor:
-        return _F.abs(self)  # type: ignore[no-any-return]
+        return _F.abs(self)
 
     def __invert__(self) -> Tensor:
-        return _F.bitwise_invert(self)  # type: ignore[no-any-return]
+        return _F.bitwise_invert(self)
 
     def __round__(self, ndigits: int | None = None) -> Any:
         return round(self.item(), ndigits) if ndigits is not None else _F.round(self)  # type: ignore[attr-defined]
@@ -126,7 +126,7 @@ class ArrayMethods:
     # -- indexing ----------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Tensor:
-        return _F.getitem(self, key)  # type: ignore[no-any-return]
+        return _F.getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._rebind(_F.setitem(self, key, value))
@@ -142,11 +142,12 @@ class ArrayMethods:
         if node is not None and node.op.name == "leaf":
             if state.recording:
                 raise GradientError(
-                    "in-place", "a tracked leaf cannot be changed in place while recording",
+                    "in-place",
+                    "a tracked leaf cannot be changed in place while recording",
                     met=f"a leaf of shape {self._data.shape}",
                     cause="an update of a parameter outside no_grad",
                     fix="write it inside `with wg.no_grad():`, or use the functional x.at[i].set(v)",
-                )  # fmt: skip
+                )
             if new.shape != self._data.shape or new.dtype != self._data.dtype:
                 new = _F.astype(_F.broadcast_to(new, self._data.shape), self._data.dtype)
             self._data = new._data
@@ -159,57 +160,57 @@ class ArrayMethods:
     @property
     def T(self) -> Tensor:
         """The transpose of a matrix; for other ranks, all axes reversed."""
-        return _F.permute_dims(self, tuple(range(len(self._data.shape)))[::-1])  # type: ignore[no-any-return]
+        return _F.permute_dims(self, tuple(range(len(self._data.shape)))[::-1])
 
     @property
     def mT(self) -> Tensor:
         """The transpose of the last two axes."""
-        return _F.matrix_transpose(self)  # type: ignore[no-any-return]
+        return _F.matrix_transpose(self)
 
     def reshape(self, *shape: Any) -> Tensor:
-        return _F.reshape(self, _spread(shape))  # type: ignore[no-any-return]
+        return _F.reshape(self, _spread(shape))
 
     view = reshape
 
     def permute(self, *axes: Any) -> Tensor:
-        return _F.permute_dims(self, _spread(axes))  # type: ignore[no-any-return]
+        return _F.permute_dims(self, _spread(axes))
 
     def transpose(self, *axes: Any) -> Tensor:
         """With two axes, swap them; with none, reverse all; with a full list, permute."""
         if len(axes) == 2 and all(isinstance(a, int) for a in axes):
-            return _F.swapaxes(self, *axes)  # type: ignore[no-any-return]
-        return _F.permute_dims(self, _spread(axes)) if axes else self.T  # type: ignore[no-any-return]
+            return _F.swapaxes(self, *axes)
+        return _F.permute_dims(self, _spread(axes)) if axes else self.T
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        return _F.flatten(self, start_dim, end_dim)  # type: ignore[no-any-return]
+        return _F.flatten(self, start_dim, end_dim)
 
     def squeeze(self, axis: Any = None) -> Tensor:
-        return _F.squeeze(self, axis)  # type: ignore[no-any-return]
+        return _F.squeeze(self, axis)
 
     def unsqueeze(self, axis: int) -> Tensor:
-        return _F.expand_dims(self, axis=axis)  # type: ignore[no-any-return]
+        return _F.expand_dims(self, axis=axis)
 
     def expand(self, *shape: Any) -> Tensor:
         """Broadcast to a shape; -1 keeps an axis as it is."""
         wanted = tuple(_spread(shape))
         own = (1,) * (len(wanted) - len(self._data.shape)) + tuple(self._data.shape)
         full = tuple(n if w == -1 else w for w, n in zip(wanted, own, strict=True))
-        return _F.broadcast_to(self, full)  # type: ignore[no-any-return]
+        return _F.broadcast_to(self, full)
 
     def astype(self, dtype: Any) -> Tensor:
-        return _F.astype(self, dtype, copy=False)  # type: ignore[no-any-return]
+        return _F.astype(self, dtype, copy=False)
 
     to = astype
 
     def float(self) -> Tensor:
-        return _F.astype(self, "float32", copy=False)  # type: ignore[no-any-return]
+        return _F.astype(self, "float32", copy=False)
 
     def double(self) -> Tensor:
-        return _F.astype(self, "float64", copy=False)  # type: ignore[no-any-return]
+        return _F.astype(self, "float64", copy=False)
 
     def clone(self) -> Tensor:
         """A new handle on the same value (values are immutable, so nothing is copied)."""
-        return _F.positive(self)  # type: ignore[no-any-return]
+        return _F.positive(self)
 
 
 def _method(name: str) -> Any:
@@ -222,10 +223,55 @@ def _method(name: str) -> Any:
 
 
 for _name in (
-    "abs", "all", "any", "argmax", "argmin", "argsort", "clip", "cos", "count_nonzero",
-    "cumprod", "cumsum", "diff", "exp", "expm1", "flip", "log", "log1p", "logsumexp", "matmul",
-    "max", "mean", "min", "nonzero", "pow", "prod", "repeat", "roll", "round", "sign", "sigmoid",
-    "sin", "softmax", "sort", "sqrt", "square", "std", "sum", "take", "tanh", "tile", "trace",
-    "tril", "triu", "var", "dot", "swapaxes", "isnan", "isfinite", "isinf", "relu",
-):  # fmt: skip
+    "abs",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "argsort",
+    "clip",
+    "cos",
+    "count_nonzero",
+    "cumprod",
+    "cumsum",
+    "diff",
+    "exp",
+    "expm1",
+    "flip",
+    "log",
+    "log1p",
+    "logsumexp",
+    "matmul",
+    "max",
+    "mean",
+    "min",
+    "nonzero",
+    "pow",
+    "prod",
+    "repeat",
+    "roll",
+    "round",
+    "sign",
+    "sigmoid",
+    "sin",
+    "softmax",
+    "sort",
+    "sqrt",
+    "square",
+    "std",
+    "sum",
+    "take",
+    "tanh",
+    "tile",
+    "trace",
+    "tril",
+    "triu",
+    "var",
+    "dot",
+    "swapaxes",
+    "isnan",
+    "isfinite",
+    "isinf",
+    "relu",
+):
     setattr(ArrayMethods, _name, _method(_name))

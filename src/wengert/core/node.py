@@ -41,9 +41,19 @@ class Node:
     """
 
     __slots__ = (
-        "__weakref__", "dtype", "grad", "hooks", "id", "op", "origin", "out", "params", "parents",
-        "saved", "shape",
-    )  # fmt: skip
+        "__weakref__",
+        "dtype",
+        "grad",
+        "hooks",
+        "id",
+        "op",
+        "origin",
+        "out",
+        "params",
+        "parents",
+        "saved",
+        "shape",
+    )
 
     def __init__(
         self,
@@ -108,11 +118,12 @@ class Node:
 def freed(node: Node) -> GradientError:
     """The error for a second walk over a graph whose kept values were released."""
     return GradientError(
-        "backward", "this graph was already walked and its kept values were released",
+        "backward",
+        "this graph was already walked and its kept values were released",
         met=f"the {node.op.name} made at {node.site}",
         cause="backward() called twice on the same loss, or on two losses that share a part",
         fix="call backward(retain_graph=True) the first time, or add the losses up",
-    )  # fmt: skip
+    )
 
 
 def nbytes(data: np.ndarray[Any, Any] | Spec | tuple[Any, ...] | None) -> int:

@@ -146,7 +146,7 @@ class Op:
 
     # -- application -------------------------------------------------------------------------
 
-    def __call__(self, *args: Tensor, **params: Any) -> Any:
+    def __call__(self, *args: Any, **params: Any) -> Any:
         """Apply the op to tensors: compute at once, and record where something is tracked."""
         return bind(self, args, params)
 
@@ -229,9 +229,15 @@ def _record_symbolic(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -
         return _record_several(op, args, params, spec)
     origin = state.origin or site.capture(state.module)
     node = Node(
-        op, params, tuple([t._node for t in args]), tuple([t._data for t in args]),
-        spec, spec.shape, spec.dtype, origin,
-    )  # fmt: skip
+        op,
+        params,
+        tuple([t._node for t in args]),
+        tuple([t._data for t in args]),
+        spec,
+        spec.shape,
+        spec.dtype,
+        origin,
+    )
     return Tensor(spec, node)
 
 

@@ -35,10 +35,12 @@ def broadcast(op: str, *shapes: Shape) -> Shape:
         return np.broadcast_shapes(*shapes)
     except ValueError:
         raise ShapeError(
-            op, "the shapes cannot be broadcast together", met=" and ".join(map(str, shapes)),
+            op,
+            "the shapes cannot be broadcast together",
+            met=" and ".join(map(str, shapes)),
             cause="sizes are compared from the last axis; they must be equal or 1",
             fix="insert an axis with x[:, None], or transpose one operand",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def normalize_axis(op: str, axis: int, ndim: int) -> int:
@@ -84,9 +86,16 @@ class Elementwise(Op):
     ) -> None:
         self.takes, self.gives = takes, gives
         super().__init__(
-            name, reference, self._infer, operands=operands, jvps=partials, vjps=partials,
-            batch=self._batch, cost=cost, samples=samples,
-        )  # fmt: skip
+            name,
+            reference,
+            self._infer,
+            operands=operands,
+            jvps=partials,
+            vjps=partials,
+            batch=self._batch,
+            cost=cost,
+            samples=samples,
+        )
         self.accepts: dict[DType, bool] = {}
         for dtype in dtypes.ALL:
             wanted = _TAKES[takes]
@@ -107,9 +116,8 @@ class Elementwise(Op):
     def _refuse(self, args: Sequence[Shaped]) -> DtypeError:
         kinds = " or ".join(_TAKES[self.takes])
         return DtypeError(
-            self.name, f"takes {kinds} arrays", met=describe(*args),
-            fix="cast with wg.astype(x, …)",
-        )  # fmt: skip
+            self.name, f"takes {kinds} arrays", met=describe(*args), fix="cast with wg.astype(x, …)"
+        )
 
     def _batch(
         self, size: int, args: Sequence[Tensor], batched: Sequence[bool], **params: Any
@@ -221,9 +229,16 @@ def linear(
 ) -> Linear:
     """Declare a linear op of one operand `x` from its transpose `transpose(g, …)`."""
     return Linear(
-        name, reference, infer, operands=("x",), vjps=(transpose,), jvps=(None,), batch=batch,
-        samples=samples, cost=cost,
-    )  # fmt: skip
+        name,
+        reference,
+        infer,
+        operands=("x",),
+        vjps=(transpose,),
+        jvps=(None,),
+        batch=batch,
+        samples=samples,
+        cost=cost,
+    )
 
 
 class Multilinear(Op):
@@ -252,9 +267,17 @@ def multilinear(
 ) -> Multilinear:
     """Declare a (multi)linear contraction from its transpose in each operand."""
     return Multilinear(
-        name, reference, infer, operands=operands, vjps=transposes, jvps=(None,) * len(operands),
-        batch=batch, samples=samples, cost=cost, keeps=operands,
-    )  # fmt: skip
+        name,
+        reference,
+        infer,
+        operands=operands,
+        vjps=transposes,
+        jvps=(None,) * len(operands),
+        batch=batch,
+        samples=samples,
+        cost=cost,
+        keeps=operands,
+    )
 
 
 def custom(
@@ -278,12 +301,23 @@ def custom(
     which None stands for zero.
     """
     return Op(
-        name, reference, infer, operands=operands, jvps=jvps, vjps=vjps, batch=batch,
-        samples=samples, cost=cost, several=several, keeps=keeps,
-    )  # fmt: skip
+        name,
+        reference,
+        infer,
+        operands=operands,
+        jvps=jvps,
+        vjps=vjps,
+        batch=batch,
+        samples=samples,
+        cost=cost,
+        several=several,
+        keeps=keeps,
+    )
 
 
-def require(condition: bool, op: str, what: str, met: str = "", cause: str = "", fix: str = "") -> None:  # noqa: E501
+def require(
+    condition: bool, op: str, what: str, met: str = "", cause: str = "", fix: str = ""
+) -> None:
     """Raise the op's `ArgumentError` unless `condition` holds."""
     if not condition:
         raise ArgumentError(op, what, met, cause, fix)

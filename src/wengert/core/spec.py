@@ -46,9 +46,7 @@ class Spec:
         return self.size * self.dtype.itemsize
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Spec) and self.shape == other.shape and self.dtype == other.dtype
-        )
+        return isinstance(other, Spec) and self.shape == other.shape and self.dtype == other.dtype
 
     def __hash__(self) -> int:
         return hash((self.shape, self.dtype))
@@ -60,6 +58,5 @@ class Spec:
 def describe(*values: Any) -> str:
     """The shapes and dtypes of some values, as error messages show them."""
     return ", ".join(
-        repr(Spec.of(v)) if hasattr(v, "shape") and hasattr(v, "dtype") else repr(v)
-        for v in values
+        repr(Spec.of(v)) if hasattr(v, "shape") and hasattr(v, "dtype") else repr(v) for v in values
     )

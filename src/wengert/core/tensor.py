@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from wengert.core.op import Op
 
+
 class Tensor(ArrayMethods):
     """An n-dimensional array that can be differentiated through.
 
@@ -104,10 +105,11 @@ class Tensor(ArrayMethods):
         elif not value and self._node is not None:
             if not self.is_leaf:
                 raise GradientError(
-                    "requires_grad_", "only a leaf can stop being tracked",
+                    "requires_grad_",
+                    "only a leaf can stop being tracked",
                     met=f"the result of {self._node.op.name}, made at {self._node.site}",
                     fix="use x.detach() for a copy of the handle that is not tracked",
-                )  # fmt: skip
+                )
             self._node = None
         return self
 
@@ -128,14 +130,17 @@ class Tensor(ArrayMethods):
             if value is None:
                 return
             raise GradientError(
-                "grad", "a tensor that is not tracked has no gradient",
+                "grad",
+                "a tensor that is not tracked has no gradient",
                 fix="call x.requires_grad_() first",
-            )  # fmt: skip
+            )
         if value is not None and (value.shape != self.shape):
             raise ArgumentError(
-                "grad", "the gradient must have the tensor's shape",
-                met=f"{value.shape} for a tensor of {self.shape}", fix="reshape the gradient",
-            )  # fmt: skip
+                "grad",
+                "the gradient must have the tensor's shape",
+                met=f"{value.shape} for a tensor of {self.shape}",
+                fix="reshape the gradient",
+            )
         self._node.grad = value
 
     def retain_grad(self) -> None:
@@ -147,9 +152,10 @@ class Tensor(ArrayMethods):
         replaces it. None only keeps the gradient in `.grad`."""
         if self._node is None:
             raise GradientError(
-                "register_hook", "the tensor is not tracked, so it will have no gradient",
+                "register_hook",
+                "the tensor is not tracked, so it will have no gradient",
                 fix="call x.requires_grad_() before the computation",
-            )  # fmt: skip
+            )
         if self._node.hooks is None:
             self._node.hooks = []
         self._node.hooks.append(hook)
@@ -185,12 +191,13 @@ class Tensor(ArrayMethods):
         if self._data.__class__ is Spec:
             assert self._node is not None
             raise TraceError(
-                purpose, "this tensor is symbolic: inside a trace it has no value",
+                purpose,
+                "this tensor is symbolic: inside a trace it has no value",
                 met=f"{self._data!r} made at {self._node.site}",
                 cause="a Python `if`, `while`, float() or print of a value inside vmap or trace, "
                 "or a tensor kept from a trace that has ended",
                 fix="use wg.where for a choice, or return the value from the traced function",
-            )  # fmt: skip
+            )
         values: np.ndarray[Any, Any] = self._data
         return values
 
@@ -205,9 +212,11 @@ class Tensor(ArrayMethods):
         values = self._values("item")
         if values.size != 1:
             raise ArgumentError(
-                "item", "only a tensor with one element is a Python number",
-                met=str(self.shape), fix="index one element, or reduce with .sum() or .mean()",
-            )  # fmt: skip
+                "item",
+                "only a tensor with one element is a Python number",
+                met=str(self.shape),
+                fix="index one element, or reduce with .sum() or .mean()",
+            )
         return values.item()
 
     def tolist(self) -> Any:
@@ -217,11 +226,13 @@ class Tensor(ArrayMethods):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self._node is not None and state.transforming and state.recording:
             raise GradientError(
-                "__array__", "a NumPy function met a tensor that is being differentiated, "
-                "and would cut its gradient", met=f"{self._data.dtype}{list(self.shape)}",
+                "__array__",
+                "a NumPy function met a tensor that is being differentiated, "
+                "and would cut its gradient",
+                met=f"{self._data.dtype}{list(self.shape)}",
                 cause="np.f(x) or scipy's f(x) in place of wg.f(x)",
                 fix="use the function of wengert, or x.detach() where no gradient is wanted",
-            )  # fmt: skip
+            )
         values = self.numpy()
         if dtype is not None and values.dtype != dtype:
             return values.astype(dtype)
@@ -237,27 +248,33 @@ class Tensor(ArrayMethods):
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
             raise ArgumentError(
-                "__array_namespace__", "unknown version of the array API standard",
-                met=repr(api_version), fix="ask for '2024.12'",
-            )  # fmt: skip
+                "__array_namespace__",
+                "unknown version of the array API standard",
+                met=repr(api_version),
+                fix="ask for '2024.12'",
+            )
         return methods._F
 
     def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
         """The tensor itself, for `device="cpu"`, the only device."""
         if device != "cpu" or stream is not None:
             raise ArgumentError(
-                "to_device", "the only device is 'cpu', without streams",
-                met=f"device={device!r}, stream={stream!r}", fix="pass 'cpu'",
-            )  # fmt: skip
+                "to_device",
+                "the only device is 'cpu', without streams",
+                met=f"device={device!r}, stream={stream!r}",
+                fix="pass 'cpu'",
+            )
         return self
 
     def __bool__(self) -> bool:
         values = self._values("bool")
         if values.size != 1:
             raise ArgumentError(
-                "bool", "the truth of a tensor with other than one element is ambiguous",
-                met=str(self.shape), fix="use wg.any(x) or wg.all(x)",
-            )  # fmt: skip
+                "bool",
+                "the truth of a tensor with other than one element is ambiguous",
+                met=str(self.shape),
+                fix="use wg.any(x) or wg.all(x)",
+            )
         return bool(values.item())
 
     def __float__(self) -> float:
@@ -269,9 +286,11 @@ class Tensor(ArrayMethods):
     def __index__(self) -> int:
         if not dtypes.is_integer(self.dtype) or self.ndim:
             raise DtypeError(
-                "index", "only a 0-d integer tensor can serve as an index",
-                met=repr(Spec.of(self)), fix="convert with int(x)",
-            )  # fmt: skip
+                "index",
+                "only a 0-d integer tensor can serve as an index",
+                met=repr(Spec.of(self)),
+                fix="convert with int(x)",
+            )
         return int(self.item())
 
     def __complex__(self) -> complex:
@@ -343,9 +362,11 @@ def scalar_data(value: bool | int | float, dtype: dtypes.DType) -> np.ndarray[An
         return np.array(value, dtype)
     except OverflowError:
         raise ArgumentError(
-            "scalar", "the Python number does not fit the array's dtype",
-            met=f"{value} with {dtype}", fix="cast the array to a wider dtype first",
-        ) from None  # fmt: skip
+            "scalar",
+            "the Python number does not fit the array's dtype",
+            met=f"{value} with {dtype}",
+            fix="cast the array to a wider dtype first",
+        ) from None
 
 
 def leaf_node(x: Tensor) -> Node:
@@ -354,9 +375,11 @@ def leaf_node(x: Tensor) -> Node:
 
     if not dtypes.is_float(x.dtype):
         raise DtypeError(
-            "requires_grad_", "only floating tensors have gradients", met=repr(Spec.of(x)),
+            "requires_grad_",
+            "only floating tensors have gradients",
+            met=repr(Spec.of(x)),
             fix="cast first: wg.astype(x, wg.float32)",
-        )  # fmt: skip
+        )
     op: Op = REGISTRY["leaf"]
     origin = state.origin or site.capture(state.module)
     return Node(op, NO_PARAMS, (), (), None, x.shape, x.dtype, origin)

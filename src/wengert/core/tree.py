@@ -36,9 +36,11 @@ class TreeDef:
         leaves = list(leaves)
         if len(leaves) != self.num_leaves:
             raise ArgumentError(
-                "tree_unflatten", "wrong number of leaves",
-                met=f"{len(leaves)} for {self.num_leaves}", fix="pass one leaf a place",
-            )  # fmt: skip
+                "tree_unflatten",
+                "wrong number of leaves",
+                met=f"{len(leaves)} for {self.num_leaves}",
+                fix="pass one leaf a place",
+            )
         return self._build(iter(leaves))
 
     def _build(self, leaves: Any) -> Any:
@@ -89,7 +91,7 @@ def register_pytree_node(
 
     `aux` must compare by value; `names(v)` gives the children's places for messages.
     """
-    numbered: Callable[[Any], list[str]] = lambda v: [  # noqa: E731
+    numbered: Callable[[Any], list[str]] = lambda v: [
         f"[{i}]" for i in range(len(list(flatten(v)[0])))
     ]
     _REGISTRY[kind] = _Container(flatten, unflatten, names or numbered)
@@ -168,9 +170,11 @@ def tree_map(
         others, other_definition = tree_flatten(other, is_leaf)
         if other_definition != definition:
             raise ArgumentError(
-                "tree_map", "the trees have different structures",
-                met=f"{definition} and {other_definition}", fix="pass trees of one structure",
-            )  # fmt: skip
+                "tree_map",
+                "the trees have different structures",
+                met=f"{definition} and {other_definition}",
+                fix="pass trees of one structure",
+            )
         columns.append(others)
     return definition.unflatten(f(*group) for group in zip(*columns, strict=True))
 

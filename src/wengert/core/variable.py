@@ -34,9 +34,11 @@ class Variable(Tensor):
         new = as_tensor(value, self)
         if new.shape != self.shape:
             raise ShapeError(
-                "assign", "a variable keeps its shape", met=f"{new.shape} for {self.shape}",
+                "assign",
+                "a variable keeps its shape",
+                met=f"{new.shape} for {self.shape}",
                 fix="make a new variable where the shape must change",
-            )  # fmt: skip
+            )
         if new.dtype != self.dtype:
             from wengert.core.op import cast_to
 
@@ -68,9 +70,11 @@ class Parameter(Variable):
 
             if not is_float(value.dtype):
                 raise DtypeError(
-                    "Parameter", "only floating tensors are trained", met=repr(Spec.of(value)),
+                    "Parameter",
+                    "only floating tensors are trained",
+                    met=repr(Spec.of(value)),
                     fix="cast to float32, or pass requires_grad=False",
-                )  # fmt: skip
+                )
         super().__init__(value, requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:

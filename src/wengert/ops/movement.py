@@ -10,12 +10,11 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, ShapeError
-from wengert.core.op import Array, Op, cast_to
+from wengert.core.op import Op, cast_to
 from wengert.core.rules import custom, linear
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shape, Shaped, Spec
 from wengert.core.tensor import Tensor
-
 
 # -- reshape -----------------------------------------------------------------------------------
 
@@ -23,14 +22,15 @@ from wengert.core.tensor import Tensor
 def _reshape_spec(x: Shaped, shape: Shape) -> Spec:
     if math.prod(x.shape) != math.prod(shape):
         raise ShapeError(
-            "reshape", "the number of elements must stay the same",
-            met=f"{tuple(x.shape)} ({math.prod(x.shape)} elements) to {shape} "
-            f"({math.prod(shape)})", fix="pass -1 for one size to have it worked out",
-        )  # fmt: skip
+            "reshape",
+            "the number of elements must stay the same",
+            met=f"{tuple(x.shape)} ({math.prod(x.shape)} elements) to {shape} ({math.prod(shape)})",
+            fix="pass -1 for one size to have it worked out",
+        )
     return Spec(shape, x.dtype)
 
 
-reshape = linear(
+reshape: Op = linear(
     "reshape",
     lambda x, shape: x.reshape(shape),
     _reshape_spec,
@@ -52,9 +52,11 @@ reshape = linear(
 def _permute_spec(x: Shaped, axes: tuple[int, ...]) -> Spec:
     if sorted(axes) != list(range(len(x.shape))):
         raise ArgumentError(
-            "permute_dims", "axes must name each axis once", met=f"{axes} for {tuple(x.shape)}",
+            "permute_dims",
+            "axes must name each axis once",
+            met=f"{axes} for {tuple(x.shape)}",
             fix=f"pass a permutation of {tuple(range(len(x.shape)))}",
-        )  # fmt: skip
+        )
     return Spec(tuple(x.shape[a] for a in axes), x.dtype)
 
 
@@ -62,7 +64,7 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
-permute = linear(
+permute: Op = linear(
     "permute",
     lambda x, axes: x.transpose(axes),
     _permute_spec,
@@ -86,11 +88,12 @@ def _broadcast_spec(x: Shaped, shape: Shape) -> Spec:
     )
     if not fits:
         raise ShapeError(
-            "broadcast_to", "the array cannot be broadcast to this shape",
+            "broadcast_to",
+            "the array cannot be broadcast to this shape",
             met=f"{tuple(x.shape)} to {shape}",
             cause="sizes are compared from the last axis; each must be equal or 1",
             fix="insert an axis with x[:, None] where the new axis is to be",
-        )  # fmt: skip
+        )
     return Spec(shape, x.dtype)
 
 
@@ -99,10 +102,10 @@ def _broadcast_batch(
 ) -> Tensor:
     (x,) = args
     lined_up = (size,) + (1,) * (len(shape) - x.ndim + 1) + x.shape[1:]
-    return broadcast_to(reshape(x, shape=lined_up), shape=(size, *shape))  # type: ignore[no-any-return]
+    return broadcast_to(reshape(x, shape=lined_up), shape=(size, *shape))
 
 
-broadcast_to = linear(
+broadcast_to: Op = linear(
     "broadcast_to",
     lambda x, shape: np.broadcast_to(x, shape),
     _broadcast_spec,
@@ -136,12 +139,11 @@ def unbroadcast(g: Tensor, shape: Shape) -> Tensor:
 # -- cast --------------------------------------------------------------------------------------
 
 
-
 def _cast_transpose(g: Tensor, x_spec: Shaped, dtype: Any) -> Tensor | None:
     return cast_to(g, x_spec.dtype) if dtypes.is_float(dtype) else None
 
 
-cast = custom(
+cast: Op = custom(
     "cast",
     lambda x, dtype: x.astype(dtype),
     lambda x, dtype: Spec(x.shape, dtype),

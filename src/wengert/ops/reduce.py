@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from wengert.core import dtypes
-from wengert.core.rules import AxisErrorFor, linear
 from wengert.core.errors import AxisError
+from wengert.core.op import Op
+from wengert.core.rules import AxisErrorFor, linear
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shape, Shaped, Spec
 from wengert.core.tensor import Tensor
@@ -58,7 +57,7 @@ def _sum(x: Any, axis: Axes) -> Any:
     return np.add.reduce(x, axis=axis, dtype=x.dtype)
 
 
-sum = linear(
+sum: Op = linear(
     "sum",
     _sum,
     reduced_spec,

@@ -24,14 +24,14 @@ def _no_call(*args: Any, **params: Any) -> Any:
 
 
 # A tensor whose gradient is wanted, and an input of a trace: nodes without parents.
-leaf = custom("leaf", _no_call, _no_call, operands=(), batch=_no_call, samples=lambda rng: [])
-placeholder = custom(
+leaf: Op = custom("leaf", _no_call, _no_call, operands=(), batch=_no_call, samples=lambda rng: [])
+placeholder: Op = custom(
     "placeholder", _no_call, _no_call, operands=(), batch=_no_call, samples=lambda rng: []
 )
 
 # The identity. Each derivative that is taken starts by giving its inputs new nodes of this op, so
 # that nested derivatives of the same variable are told apart by node identity.
-alias = linear(
+alias: Op = linear(
     "alias",
     lambda x: x,
     lambda x: Spec.of(x),
@@ -41,7 +41,7 @@ alias = linear(
     cost="view",
 )
 
-stop_gradient = custom(
+stop_gradient: Op = custom(
     "stop_gradient",
     lambda x: x,
     lambda x: Spec.of(x),
@@ -69,6 +69,13 @@ def _pick(x: tuple[Array, ...], index: int, count: int) -> Array:
 
 
 pick = Pick(
-    "pick", _pick, _pick, operands=("x",), vjps=(lambda g: g,), jvps=(lambda g: g,),
-    batch=lambda size, args, batched, index, count: args[0][index], samples=lambda rng: [], cost="view",
-)  # fmt: skip
+    "pick",
+    _pick,
+    _pick,
+    operands=("x",),
+    vjps=(lambda g: g,),
+    jvps=(lambda g: g,),
+    batch=lambda size, args, batched, index, count: args[0][index],
+    samples=lambda rng: [],
+    cost="view",
+)

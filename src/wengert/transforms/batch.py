@@ -44,9 +44,11 @@ def vmap(
     """
     if randomness not in ("error", "same", "different"):
         raise ArgumentError(
-            "vmap", "unknown randomness", met=repr(randomness),
+            "vmap",
+            "unknown randomness",
+            met=repr(randomness),
             fix="use 'error', 'same' or 'different'",
-        )  # fmt: skip
+        )
 
     @wraps(f)
     def mapped(*args: Any, **kwargs: Any) -> Any:
@@ -69,16 +71,13 @@ def vmap(
         results = run_batched(graph, size, rows)
         wanted = _prefix("out_axes", out_axes, out_tree)
         return out_tree.unflatten(
-            _place(x, batched, a, size)
-            for (x, batched), a in zip(results, wanted, strict=True)
+            _place(x, batched, a, size) for (x, batched), a in zip(results, wanted, strict=True)
         )
 
     return mapped
 
 
-def run_batched(
-    graph: Graph, size: int, inputs: Sequence[Tensor]
-) -> list[tuple[Tensor, bool]]:
+def run_batched(graph: Graph, size: int, inputs: Sequence[Tensor]) -> list[tuple[Tensor, bool]]:
     """Run a traced graph with a leading batch axis on its inputs. Each result comes with whether
     it has that axis."""
     known: dict[Node, Any] = dict(zip(graph.inputs, inputs, strict=True))
@@ -105,6 +104,7 @@ def run_batched(
                 batched.add(node)
     finally:
         state.origin = before
+
     def result(t: Tensor) -> tuple[Tensor, bool]:
         return (known[t._node], t._node in batched) if t._node in known else (t, False)
 
@@ -112,11 +112,12 @@ def run_batched(
         new, differs = result(value)
         if differs:
             raise TraceError(
-                "vmap", "a variable was given a value that differs along the mapped axis",
+                "vmap",
+                "a variable was given a value that differs along the mapped axis",
                 met=f"a variable of shape {variable.shape}",
                 cause="batch normalisation in training mode, or a counter, inside vmap",
                 fix="call model.eval() first, or return the value from the function",
-            )  # fmt: skip
+            )
         variable.assign(new)
     return [result(t) for t in graph.outputs]
 
@@ -124,9 +125,11 @@ def run_batched(
 def _axis(op: str, axis: int, ndim: int) -> int:
     if not -ndim <= axis < ndim:
         raise AxisError(
-            op, "an input has no such axis to map over", met=f"axis {axis} of {ndim}",
+            op,
+            "an input has no such axis to map over",
+            met=f"axis {axis} of {ndim}",
             fix="choose in_axes per argument, None where it is not mapped",
-        )  # fmt: skip
+        )
     return axis % ndim
 
 
@@ -136,9 +139,11 @@ def _axes_of_leaves(in_axes: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
         in_axes = tuple(in_axes)
     if isinstance(in_axes, tuple) and len(in_axes) != len(args):
         raise ArgumentError(
-            "vmap", "in_axes must have one entry a positional argument",
-            met=f"{len(in_axes)} entries for {len(args)} arguments", fix="add the missing entries",
-        )  # fmt: skip
+            "vmap",
+            "in_axes must have one entry a positional argument",
+            met=f"{len(in_axes)} entries for {len(args)} arguments",
+            fix="add the missing entries",
+        )
     per_arg = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
     axes: list[Any] = []
     for prefix, arg in zip(per_arg, args, strict=True):
@@ -154,27 +159,36 @@ def _prefix(name: str, prefix: Any, tree: TreeDef) -> list[Any]:
     kids = [prefix[k] for k in sorted(prefix)] if isinstance(prefix, dict) else list(prefix)
     if len(kids) != len(tree.children):
         raise ArgumentError(
-            "vmap", f"{name} does not fit the structure of the values",
-            met=f"{structure} for {tree}", fix=f"make {name} an int, or a prefix of the tree",
-        )  # fmt: skip
-    return [a for kid, child in zip(kids, tree.children, strict=True) for a in _prefix(name, kid, child)]  # noqa: E501
+            "vmap",
+            f"{name} does not fit the structure of the values",
+            met=f"{structure} for {tree}",
+            fix=f"make {name} an int, or a prefix of the tree",
+        )
+    return [
+        a for kid, child in zip(kids, tree.children, strict=True) for a in _prefix(name, kid, child)
+    ]
 
 
 def _batch_size(tensors: Sequence[Any], axes: Sequence[Any]) -> int:
     sizes = {
-        x.shape[_axis("vmap", a, x.ndim)] for x, a in zip(tensors, axes, strict=True)
+        x.shape[_axis("vmap", a, x.ndim)]
+        for x, a in zip(tensors, axes, strict=True)
         if a is not None
-    }  # fmt: skip
+    }
     if not sizes:
         raise ArgumentError(
-            "vmap", "no argument is mapped over", cause="in_axes is None throughout",
+            "vmap",
+            "no argument is mapped over",
+            cause="in_axes is None throughout",
             fix="give at least one argument an axis",
-        )  # fmt: skip
+        )
     if len(sizes) > 1:
         raise ShapeError(
-            "vmap", "the mapped axes have different sizes", met=str(sorted(sizes)),
+            "vmap",
+            "the mapped axes have different sizes",
+            met=str(sorted(sizes)),
             fix="map over axes of one size, or set in_axes per argument",
-        )  # fmt: skip
+        )
     return int(sizes.pop())
 
 
@@ -183,9 +197,11 @@ def _place(x: Tensor, batched: bool, axis: int | None, size: int) -> Tensor:
     if axis is None:
         if batched:
             raise ArgumentError(
-                "vmap", "out_axes is None for a result that differs along the mapped axis",
-                met=f"a result of shape {x.shape}", fix="give that result an axis in out_axes",
-            )  # fmt: skip
+                "vmap",
+                "out_axes is None for a result that differs along the mapped axis",
+                met=f"a result of shape {x.shape}",
+                fix="give that result an axis in out_axes",
+            )
         return x
     if not batched:
         x = broadcast_to(x, shape=(size, *x.shape))

@@ -51,18 +51,22 @@ class _Pushforward:
         leaves, tree = tree_flatten(tangents)
         if tree != self.in_tree:
             raise ArgumentError(
-                "jvp", "the tangents must have the structure of the primals",
-                met=f"{tree} for primals {self.in_tree}", fix="pass one tangent a primal",
-            )  # fmt: skip
+                "jvp",
+                "the tangents must have the structure of the primals",
+                met=f"{tree} for primals {self.in_tree}",
+                fix="pass one tangent a primal",
+            )
         given: dict[Node, Any] = {}
         connected = self.connected
         for x, leaf in zip(self.call.inputs, leaves, strict=True):
             t = as_tensor(leaf, x)
             if t.shape != x.shape:
                 raise ShapeError(
-                    "jvp", "a tangent must have the shape of its primal",
-                    met=f"{t.shape} for a primal of {x.shape}", fix="pass ones_like(primal)",
-                )  # fmt: skip
+                    "jvp",
+                    "a tangent must have the shape of its primal",
+                    met=f"{t.shape} for a primal of {x.shape}",
+                    fix="pass ones_like(primal)",
+                )
             assert x._node is not None
             connected = connected or t._node is not None
             given[x._node] = cast_to(t, x.dtype)
@@ -116,10 +120,13 @@ def jvp(
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise ArgumentError(
-            "jvp", "primals and tangents must be tuples", met=type(primals).__name__,
+            "jvp",
+            "primals and tangents must be tuples",
+            met=type(primals).__name__,
             fix="write jvp(f, (x,), (t,))",
-        )  # fmt: skip
+        )
     value, pushforward, *aux = linearize(f, *primals, has_aux=has_aux)
     return (value, pushforward(*tangents), *aux)
+
 
 __all__ = ["jvp", "linearize"]

@@ -17,7 +17,7 @@ from wengert.core.graph import ancestors
 from wengert.core.node import Node
 from wengert.core.op import add_tangents, cast_to
 from wengert.core.spec import Spec, describe
-from wengert.core.state import derived_from, recording, state
+from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import TreeDef, tree_flatten, tree_paths
 from wengert.ops.movement import unbroadcast
@@ -200,18 +200,22 @@ class _Pullback:
         cts, tree = tree_flatten(cotangent)
         if tree != self.out_tree:
             raise ArgumentError(
-                "vjp", "the cotangent must have the structure of the result",
-                met=f"{tree} for a result {self.out_tree}", fix="pass a pytree like the result",
-            )  # fmt: skip
+                "vjp",
+                "the cotangent must have the structure of the result",
+                met=f"{tree} for a result {self.out_tree}",
+                fix="pass a pytree like the result",
+            )
         seeds = []
         connected = self.connected
         for out, ct in zip(self.outputs, cts, strict=True):
             ct = as_tensor(ct, out)
             if ct.shape != out.shape:
                 raise ShapeError(
-                    "vjp", "the cotangent must have the shape of the result",
-                    met=f"{ct.shape} for a result of {out.shape}", fix="pass ones_like(result)",
-                )  # fmt: skip
+                    "vjp",
+                    "the cotangent must have the shape of the result",
+                    met=f"{ct.shape} for a result of {out.shape}",
+                    fix="pass ones_like(result)",
+                )
             connected = connected or ct._node is not None
             if out._node is not None and is_float(out.dtype):
                 seeds.append((out._node, cast_to(ct, out.dtype)))
@@ -243,9 +247,11 @@ def _release_tree(call: Call, tree: Any) -> Any:
 def _split_aux(name: str, result: Any) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
         raise ArgumentError(
-            name, "with has_aux=True the function must return a pair (result, aux)",
-            met=type(result).__name__, fix="return (loss, extra), or drop has_aux",
-        )  # fmt: skip
+            name,
+            "with has_aux=True the function must return a pair (result, aux)",
+            met=type(result).__name__,
+            fix="return (loss, extra), or drop has_aux",
+        )
     return result[0], result[1]
 
 
@@ -254,11 +260,12 @@ def _check_floating(name: str, tree: Any, leaves: Sequence[Any]) -> None:
         x = as_tensor(value)
         if not is_float(x.dtype):
             raise DtypeError(
-                name, f"the input{tree_paths(tree)[i]} is not floating, so it has no derivative",
+                name,
+                f"the input{tree_paths(tree)[i]} is not floating, so it has no derivative",
                 met=repr(Spec.of(x)),
                 cause="an integer array, or labels among the differentiated arguments",
                 fix="choose the arguments with argnums, or cast with wg.astype(x, wg.float32)",
-            )  # fmt: skip
+            )
 
 
 def pick_args(name: str, args: tuple[Any, ...], argnums: int | Sequence[int]) -> tuple[Any, ...]:
@@ -267,10 +274,11 @@ def pick_args(name: str, args: tuple[Any, ...], argnums: int | Sequence[int]) ->
     for n in numbers:
         if not -len(args) <= n < len(args):
             raise ArgumentError(
-                name, "argnums names an argument that was not passed",
+                name,
+                "argnums names an argument that was not passed",
                 met=f"argnums={argnums} with {len(args)} positional arguments",
                 fix="pass the differentiated arguments by position",
-            )  # fmt: skip
+            )
     return tuple(args[n] for n in numbers)
 
 
@@ -345,17 +353,21 @@ def grad(
 def _scalar(result: Any) -> Tensor:
     if not isinstance(result, (Tensor, float, int)):
         raise GradientError(
-            "grad", "the function must return a scalar tensor", met=type(result).__name__,
+            "grad",
+            "the function must return a scalar tensor",
+            met=type(result).__name__,
             cause="a tuple or another container was returned",
             fix="return the loss alone, or pass has_aux=True and return (loss, extra)",
-        )  # fmt: skip
+        )
     loss = as_tensor(result)
     if loss.shape != () or not is_float(loss.dtype):
         raise GradientError(
-            "grad", "the function must return a floating scalar", met=describe(loss),
+            "grad",
+            "the function must return a floating scalar",
+            met=describe(loss),
             cause="a loss that was not reduced, or an integer result",
             fix="reduce with wg.sum or wg.mean; for other outputs use vjp or jacrev",
-        )  # fmt: skip
+        )
     return loss
 
 
@@ -374,25 +386,31 @@ def backward(
     """See `Tensor.backward`."""
     if loss._node is None:
         raise GradientError(
-            "backward", "nothing is tracked: this tensor does not depend on a tracked leaf",
+            "backward",
+            "nothing is tracked: this tensor does not depend on a tracked leaf",
             met=describe(loss),
             cause="no parameter went into it, it was detached, made under no_grad, or passed "
-            "through NumPy", fix="call requires_grad_() on the inputs before the computation",
-        )  # fmt: skip
+            "through NumPy",
+            fix="call requires_grad_() on the inputs before the computation",
+        )
     if gradient is None:
         if loss.size != 1 or not is_float(loss.dtype):
             raise GradientError(
-                "backward", "only a floating scalar has a gradient to start from",
-                met=describe(loss), cause="a loss that was not reduced",
+                "backward",
+                "only a floating scalar has a gradient to start from",
+                met=describe(loss),
+                cause="a loss that was not reduced",
                 fix="call loss.mean().backward(), or pass gradient=",
-            )  # fmt: skip
+            )
         gradient = _one(loss)
     seed = cast_to(as_tensor(gradient, loss), loss.dtype)
     if seed.shape != loss.shape:
         raise ShapeError(
-            "backward", "the starting gradient must have the tensor's shape",
-            met=f"{seed.shape} for a tensor of {loss.shape}", fix="pass ones_like(tensor)",
-        )  # fmt: skip
+            "backward",
+            "the starting gradient must have the tensor's shape",
+            met=f"{seed.shape} for a tensor of {loss.shape}",
+            fix="pass ones_like(tensor)",
+        )
     nodes = ancestors([loss._node])
     leaves = [n for n in nodes if n.op is leaf]
     with recording(create_graph):

@@ -60,9 +60,8 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     3
     """
     leaves, treedef = tree_flatten((args, kwargs))
-    specs = [
-        x if isinstance(x, Spec) else Spec.of(x) if hasattr(x, "dtype") else x for x in leaves
-    ]
+    specs = [x if isinstance(x, Spec) else Spec.of(x) if hasattr(x, "dtype") else x for x in leaves]
     return trace_leaves(f, specs, treedef)[0]
+
 
 __all__ = ["trace"]
