@@ -1,7 +1,7 @@
 """Wengert: backpropagation that you can see through.
 
-`import wengert as wg`. Arrays are under the names of the array API standard (`wg.sum`, `wg.linalg`),
-derivatives under JAX's (`wg.grad`, `wg.vmap`), networks and optimizers under PyTorch's (`wg.nn`,
+`import wengert as wg`. Arrays are under the names of the array API standard (`wg.sum`,
+`wg.linalg`), derivatives under JAX's (`wg.grad`, `wg.vmap`), networks and optimizers under PyTorch's (`wg.nn`,
 `wg.optim`).
 """
 

@@ -62,7 +62,7 @@ class WengertError(Exception):
         return "; ".join(parts) + (f"\n  at {self.site}" if self.site else "")
 
     @property
-    def __traceback__(self) -> TracebackType | None:  # type: ignore[override]
+    def __traceback__(self) -> TracebackType | None:
         tb = _raw_traceback.__get__(self)
         return tb if _show_all else _without_framework(tb)
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from wengert.core.errors import GradientError
-from wengert.core.state import state
-
 if TYPE_CHECKING:
     from wengert.core.node import Node
     from wengert.core.tensor import Tensor
@@ -65,8 +62,11 @@ class ArrayMethods:
     """Mixin of `Tensor`."""
 
     __slots__ = ()
-    _data: Any
-    _node: Node | None
+    if TYPE_CHECKING:
+        _data: Any
+        _node: Node | None
+
+        def _rebind(self, new: Tensor) -> Tensor: ...
 
     # The four that user code runs most are spelled out: one call less.
     def __add__(self, other: Any) -> Tensor:
@@ -135,25 +135,6 @@ class ArrayMethods:
     def at(self) -> Any:
         """Functional updates: `x.at[i].set(v)`, `.add`, `.mul`, `.min`, `.max`, `.get()`."""
         return _F.At(self)
-
-    def _rebind(self, new: Tensor) -> Tensor:
-        """Let this handle stand for a new value (what `x += y` and `x[i] = v` do)."""
-        node = self._node
-        if node is not None and node.op.name == "leaf":
-            if state.recording:
-                raise GradientError(
-                    "in-place",
-                    "a tracked leaf cannot be changed in place while recording",
-                    met=f"a leaf of shape {self._data.shape}",
-                    cause="an update of a parameter outside no_grad",
-                    fix="write it inside `with wg.no_grad():`, or use the functional x.at[i].set(v)",
-                )
-            if new.shape != self._data.shape or new.dtype != self._data.dtype:
-                new = _F.astype(_F.broadcast_to(new, self._data.shape), self._data.dtype)
-            self._data = new._data
-            return self  # type: ignore[return-value]
-        self._data, self._node = new._data, new._node
-        return self  # type: ignore[return-value]
 
     # -- shapes ------------------------------------------------------------------------------
 

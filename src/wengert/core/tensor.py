@@ -184,6 +184,27 @@ class Tensor(ArrayMethods):
         """
         methods._F.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
 
+    def _rebind(self, new: Tensor) -> Tensor:
+        """Let this handle stand for a new value (what `x += y` and `x[i] = v` do)."""
+        node = self._node
+        if node is not None and node.op.name == "leaf":
+            if state.recording:
+                raise GradientError(
+                    "in-place",
+                    "a tracked leaf cannot be changed in place while recording",
+                    met=f"a leaf of shape {self._data.shape}",
+                    cause="an update of a parameter outside no_grad",
+                    fix="update it inside `with wg.no_grad():`, or use x.at[i].set(v)",
+                )
+            if new.shape != self._data.shape or new.dtype != self._data.dtype:
+                new = methods._F.astype(
+                    methods._F.broadcast_to(new, self._data.shape), self._data.dtype
+                )
+            self._data = new._data
+            return self
+        self._data, self._node = new._data, new._node
+        return self
+
     # -- leaving the library -----------------------------------------------------------------
 
     def _values(self, purpose: str) -> np.ndarray[Any, Any]:
@@ -353,7 +374,7 @@ _PYTHON_KINDS = {bool: 0, int: 1, float: 2}
 _ARRAY_KINDS = {"bool": 0, "unsigned": 1, "signed": 1, "float": 2}
 
 
-def scalar_data(value: bool | int | float, dtype: dtypes.DType) -> np.ndarray[Any, Any]:
+def scalar_data(value: Any, dtype: dtypes.DType) -> np.ndarray[Any, Any]:
     """A Python number as a 0-d array of `dtype`, or of the default dtype of its wider kind."""
     kind = _PYTHON_KINDS[value.__class__]
     if kind > _ARRAY_KINDS[dtypes.kind(dtype)]:

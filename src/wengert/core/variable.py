@@ -65,7 +65,7 @@ class Parameter(Variable):
     __slots__ = ()
 
     def __init__(self, value: Any, requires_grad: bool = True) -> None:
-        if isinstance(value, Tensor) and not value.dtype.kind == "f" and requires_grad:
+        if isinstance(value, Tensor) and value.dtype.kind != "f" and requires_grad:
             from wengert.core.dtypes import is_float
 
             if not is_float(value.dtype):
