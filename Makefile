@@ -1,0 +1,57 @@
+# Each target makes its own environment in .venv where it is missing; all it needs beforehand is a
+# python3 of at least 3.11 with the venv module. `make PYTHON=python3.12 …` chooses another one.
+
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-slow lint types docs docs-serve bench all clean help
+
+help:
+	@echo "make demo       train a network on handwritten digits and write the HTML report"
+	@echo "make test       run the test suite"
+	@echo "make test-slow  run the longer tests"
+	@echo "make lint       style (ruff) · make types  typing (mypy) · make docs  the documentation"
+	@echo "make bench      compare speed with the peers that are installed"
+	@echo "make clean      remove what the other targets made"
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Wengert needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1)."; \
+	    echo "Name another one: make PYTHON=/path/to/python3.11 …"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# One stamp per set of extras: an environment is only ever added to.
+.venv/%.installed: pyproject.toml .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@touch $@
+
+demo: .venv/demo.installed
+	OMP_NUM_THREADS=$(WORKERS) $(BIN)/wengert demo
+
+test: .venv/demo.installed .venv/test.installed
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-slow: .venv/demo.installed .venv/test.installed
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+lint: .venv/lint.installed
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: .venv/lint.installed .venv/demo.installed
+	$(BIN)/mypy
+
+docs: .venv/docs.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: .venv/docs.installed
+	$(BIN)/mkdocs serve
+
+bench: .venv/demo.installed
+	$(BIN)/python benchmarks/overhead.py
+
+all: lint types test docs
+
+clean:
+	rm -rf .venv site runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
