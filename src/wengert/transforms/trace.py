@@ -8,7 +8,7 @@ from typing import Any
 from wengert.core import site
 from wengert.core.graph import Graph, Trace, ancestors
 from wengert.core.node import Node
-from wengert.core.op import NO_PARAMS
+from wengert.core.op import NO_PARAMS, bind
 from wengert.core.spec import Spec
 from wengert.core.state import state
 from wengert.core.tensor import Tensor, as_tensor
@@ -47,6 +47,29 @@ def dependents(nodes: Sequence[Node], starts: Sequence[Node]) -> list[Node]:
         if any(p in found for p in node.parents):
             found.add(node)
     return sorted(found, key=lambda n: n.id)
+
+
+def interpret(graph: Graph, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Run a traced graph on values for its inputs, op by op; the results are differentiable."""
+    known: dict[Node, Any] = dict(zip(graph.inputs, inputs, strict=True))
+    before = state.origin
+    try:
+        for node in graph.nodes:
+            if node in known:
+                continue
+            state.origin = node.origin
+            assert node.saved is not None
+            args = [
+                known[p] if p in known else Tensor(data, p)
+                for p, data in zip(node.parents, node.saved, strict=True)
+            ]
+            if node.op.name == "pick":
+                known[node] = args[0][node.params["index"]]
+            else:
+                known[node] = bind(node.op, tuple(args), node.params)
+    finally:
+        state.origin = before
+    return [known.get(t._node, t) for t in graph.outputs]
 
 
 def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
