@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from wengert.core.op import NO_PARAMS, bind
 from wengert.core.spec import Spec
 from wengert.core.state import state
 from wengert.core.tensor import Tensor, as_tensor
-from wengert.core.tree import TreeDef, tree_flatten
+from wengert.core.tree import TreeDef, tree_flatten, tree_paths
 from wengert.ops.structure import placeholder
 
 
@@ -84,7 +85,21 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     """
     leaves, treedef = tree_flatten((args, kwargs))
     specs = [x if isinstance(x, Spec) else Spec.of(x) if hasattr(x, "dtype") else x for x in leaves]
-    return trace_leaves(f, specs, treedef)[0]
+    graph = trace_leaves(f, specs, treedef)[0]
+    places = [
+        p for p, x in zip(_places(f, args, kwargs), specs, strict=True) if isinstance(x, Spec)
+    ]
+    graph.names = {n.id: name for n, name in zip(graph.inputs, places, strict=False)}
+    return graph
+
+
+def _places(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    """How a reader would name each leaf of a call's arguments: `model.fc.weight`, `x`."""
+    code = getattr(inspect.unwrap(f), "__code__", None)
+    own = code.co_varnames[: code.co_argcount] if code else ()
+    named = [(own[i] if i < len(own) else f"arg{i}", a) for i, a in enumerate(args)]
+    named += [(k, kwargs[k]) for k in sorted(kwargs)]
+    return [name + path for name, value in named for path in tree_paths(value)]
 
 
 __all__ = ["trace"]

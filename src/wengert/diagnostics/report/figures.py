@@ -36,20 +36,27 @@ def plain(value: Any) -> Any:
 
 
 def graph_data(graph: Graph) -> dict[str, Any]:
-    """Nodes and edges of a graph, by number, with what the page shows of each node."""
-    number = {node: i for i, node in enumerate(graph.nodes)}
-    outputs = {t.node for t in graph.outputs}
-    labels = dict(graph.names)
-    nodes = []
+    """Nodes and edges of a graph, by number, with what the page shows of each node. Identities
+    (the `alias` nodes that a derivative starts from) are left out: edges pass through them."""
+    shown = [node for node in graph.nodes if node.op.name not in _PASSED_THROUGH]
+    number = {node: i for i, node in enumerate(shown)}
     for node in graph.nodes:
+        if node.op.name in _PASSED_THROUGH and node.parents[0] in number:
+            number[node] = number[node.parents[0]]
+    outputs = {number.get(t.node) for t in graph.outputs if t.node is not None}
+    nodes = []
+    for i, node in enumerate(shown):
         entry = node_data(node)
         entry["inputs"] = [number[p] for p in node.parents if p in number]
-        if node in outputs:
+        if i in outputs:
             entry["output"] = True
-        if node.id in labels:
-            entry["name"] = labels[node.id]
+        if node.id in graph.names:
+            entry["name"] = graph.names[node.id]
         nodes.append(entry)
-    return {"nodes": nodes, "sources": source_lines(graph)}
+    return {"nodes": nodes}
+
+
+_PASSED_THROUGH = ("alias", "pick")
 
 
 def node_data(node: Node) -> dict[str, Any]:
@@ -81,18 +88,3 @@ def node_data(node: Node) -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 80 else text[:77] + "…"
-
-
-def source_lines(graph: Graph) -> list[dict[str, Any]]:
-    """The user's source lines that made the graph, with the numbers of their nodes, by place."""
-    places: dict[tuple[str, int], list[int]] = {}
-    texts: dict[tuple[str, int], str] = {}
-    for i, node in enumerate(graph.nodes):
-        site = node.site
-        key = (os.path.basename(site.file), site.line)
-        places.setdefault(key, []).append(i)
-        texts[key] = site.text
-    return [
-        {"file": file, "line": line, "code": texts[file, line], "nodes": numbers}
-        for (file, line), numbers in sorted(places.items())
-    ]
