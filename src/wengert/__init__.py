@@ -1,14 +1,14 @@
 """Wengert: backpropagation that you can see through.
 
 `import wengert as wg`. Arrays are under the names of the array API standard (`wg.sum`,
-`wg.linalg`), derivatives under JAX's (`wg.grad`, `wg.vmap`), networks and optimizers under PyTorch's (`wg.nn`,
-`wg.optim`).
+`wg.linalg`), derivatives under JAX's (`wg.grad`, `wg.vmap`), networks and optimizers under
+PyTorch's (`wg.nn`, `wg.optim`).
 """
 
 import sys
 
-from wengert import ops as _ops  # noqa: F401  (declares the vocabulary)
-from wengert.core import errors, tree
+from wengert import errors, tree
+from wengert import ops as _ops
 from wengert.core.dtypes import (
     bfloat16,
     bool,

@@ -86,10 +86,9 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     leaves, treedef = tree_flatten((args, kwargs))
     specs = [x if isinstance(x, Spec) else Spec.of(x) if hasattr(x, "dtype") else x for x in leaves]
     graph = trace_leaves(f, specs, treedef)[0]
-    places = [
-        p for p, x in zip(_places(f, args, kwargs), specs, strict=True) if isinstance(x, Spec)
-    ]
-    graph.names = {n.id: name for n, name in zip(graph.inputs, places, strict=False)}
+    places = zip(_places(f, args, kwargs), specs, strict=True)
+    given = [place for place, x in places if isinstance(x, Spec)]
+    graph.names = {n.id: name for n, name in zip(graph.inputs, given, strict=False)}
     return graph
 
 

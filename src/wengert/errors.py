@@ -1,0 +1,29 @@
+"""The errors that the library raises, for `except` clauses: `from wengert.errors import …`."""
+
+from wengert.core.errors import (
+    ArgumentError,
+    AxisError,
+    BoundsError,
+    DtypeError,
+    GradientError,
+    MissingExtraError,
+    ShapeError,
+    StateError,
+    TraceError,
+    WengertError,
+    show_framework_frames,
+)
+
+__all__ = [
+    "ArgumentError",
+    "AxisError",
+    "BoundsError",
+    "DtypeError",
+    "GradientError",
+    "MissingExtraError",
+    "ShapeError",
+    "StateError",
+    "TraceError",
+    "WengertError",
+    "show_framework_frames",
+]
