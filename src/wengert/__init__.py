@@ -34,6 +34,9 @@ from wengert.core.variable import Parameter, Variable
 from wengert.namespaces import *
 from wengert.transforms import *
 
+from wengert import random  # isort: skip  (made of the functions above)
+from wengert.random import manual_seed  # isort: skip
+
 __version__ = "0.1.0"
 
 _bind_namespace(sys.modules[__name__])
