@@ -1,0 +1,239 @@
+"""Windows that slide over trailing axes: `windows` shows each as axes of its own, and its transpose
+`fold` adds windows back up at their places. Pooling, patches and convolution are made of them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from wengert.core import dtypes
+from wengert.core.errors import ArgumentError, ShapeError
+from wengert.core.op import Array, Op
+from wengert.core.rules import linear
+from wengert.core.sample import Sample, Wrong
+from wengert.core.spec import Shape, Shaped, Spec
+from wengert.core.tensor import Tensor
+
+Sizes = tuple[int, ...]
+Padding = tuple[tuple[int, int], ...]
+
+
+@lru_cache(maxsize=4096)
+def places(
+    op: str, shape: Shape, size: Sizes, stride: Sizes, dilation: Sizes, padding: Padding
+) -> Shape:
+    """Number of places that a window takes along each axis, or the error of `op`."""
+    if not len(shape) == len(size) == len(stride) == len(dilation) == len(padding):
+        raise ArgumentError(
+            op,
+            "window, stride, padding and dilation must have one entry for each spatial axis",
+            met=f"{size}, {stride}, {padding} and {dilation} for spatial axes of sizes {shape}",
+            fix="pass tuples of one length",
+        )
+    if min((*size, *stride, *dilation), default=1) < 1 or min(sum(padding, ()), default=0) < 0:
+        raise ArgumentError(
+            op,
+            "window, stride and dilation must be positive, padding not negative",
+            met=f"window {size}, stride {stride}, padding {padding}, dilation {dilation}",
+            fix="use 1 for no stride and no dilation, 0 for no padding",
+        )
+    found = []
+    for n, k, s, d, (lo, hi) in zip(shape, size, stride, dilation, padding, strict=True):
+        room = n + lo + hi - d * (k - 1) - 1
+        if room < 0:
+            raise ShapeError(
+                op,
+                "the window does not fit into the array",
+                met=f"a window of {size} with dilation {dilation} "
+                f"over {shape} with padding {padding}",
+                cause="too many strided or pooling layers before, or swapped axes",
+                fix="pad more, or use a smaller window",
+            )
+        found.append(room // s + 1)
+    return tuple(found)
+
+
+def no_padding(ndim: int) -> Padding:
+    """Padding of nothing along `ndim` axes."""
+    return ((0, 0),) * ndim
+
+
+# -- windows and fold --------------------------------------------------------------------------
+
+
+def view_windows(x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
+    """A view of shape (*lead, *places, *size)."""
+    count = len(size)
+    lead = x.ndim - count
+    out = places("windows", x.shape[lead:], size, stride, dilation, no_padding(count))
+    steps = x.strides[lead:]
+    return as_strided(
+        x,
+        (*x.shape[:lead], *out, *size),
+        (
+            *x.strides[:lead],
+            *(a * s for a, s in zip(steps, stride, strict=True)),
+            *(a * d for a, d in zip(steps, dilation, strict=True)),
+        ),
+        writeable=False,
+    )
+
+
+def _windows(x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
+    _windows_spec(x, size, stride, dilation)
+    return view_windows(x, size, stride, dilation)
+
+
+def _windows_spec(x: Shaped, size: Sizes, stride: Sizes, dilation: Sizes) -> Spec:
+    count = len(size)
+    if len(x.shape) < count:
+        raise ShapeError(
+            "windows",
+            "the array has fewer axes than the window",
+            met=f"a window of {size} over {tuple(x.shape)}",
+            fix="give the window one size for each trailing axis it slides over",
+        )
+    lead = len(x.shape) - count
+    out = places("windows", tuple(x.shape[lead:]), size, stride, dilation, no_padding(count))
+    return Spec((*x.shape[:lead], *out, *size), x.dtype)
+
+
+def _windows_transpose(
+    g: Tensor, x_spec: Shaped, size: Sizes, stride: Sizes, dilation: Sizes
+) -> Tensor:
+    spatial = tuple(x_spec.shape[len(x_spec.shape) - len(size) :])
+    out: Tensor = fold(g, shape=spatial, stride=stride, dilation=dilation)
+    return out
+
+
+# windows[…, o…, k…] = x[…, stride·o + dilation·k …] over the last len(size) axes.
+windows: Op = linear(
+    "windows",
+    _windows,
+    _windows_spec,
+    _windows_transpose,
+    batch=lambda rows, args, batched, **params: windows(args[0], **params),
+    samples=lambda rng: [
+        Sample((rng.normal(size=(7,)),), {"size": (3,), "stride": (2,), "dilation": (1,)}),
+        Sample(
+            (rng.normal(size=(2, 5, 6)),), {"size": (2, 3), "stride": (1, 2), "dilation": (2, 1)}
+        ),
+        Sample((rng.normal(size=(4, 4)),), {"size": (4, 4), "stride": (1, 1), "dilation": (1, 1)}),
+        Sample((rng.normal(size=(0, 3)),), {"size": (2,), "stride": (1,), "dilation": (1,)}),
+        Sample((rng.normal(size=(3,)),), {"size": (), "stride": (), "dilation": ()}),
+        Wrong(
+            (rng.normal(size=(2,)),),
+            {"size": (3,), "stride": (1,), "dilation": (1,)},
+            ShapeError,
+            "does not fit",
+        ),
+        Wrong(
+            (rng.normal(size=(2,)),),
+            {"size": (1, 1), "stride": (1, 1), "dilation": (1, 1)},
+            ShapeError,
+            "fewer axes",
+        ),
+        Wrong(
+            (rng.normal(size=(2,)),),
+            {"size": (2,), "stride": (0,), "dilation": (1,)},
+            ArgumentError,
+            "must be positive",
+        ),
+    ],
+    cost="view",
+)
+
+
+def add_windows(x: Array, shape: Shape, stride: Sizes, dilation: Sizes) -> Array:
+    """Sum windows, of shape (*lead, *places, *size), into an array of shape (*lead, *shape)."""
+    count = len(shape)
+    lead = x.ndim - 2 * count
+    out, size = x.shape[lead : lead + count], x.shape[lead + count :]
+    total = np.zeros((*x.shape[:lead], *shape), x.dtype)
+    behind = (slice(None),) * count
+    # Places and window entries play the same part: loop over the fewer of the two.
+    if prod(size) <= prod(out):
+        loop, length, step, stretch = size, out, dilation, stride
+        pick = [(..., *behind, *k) for k in np.ndindex(loop)]
+    else:
+        loop, length, step, stretch = out, size, stride, dilation
+        pick = [(..., *o, *behind) for o in np.ndindex(loop)]
+    for index, part in zip(np.ndindex(loop), pick, strict=True):
+        starts = [i * s for i, s in zip(index, step, strict=True)]
+        target = tuple(
+            slice(a, a + (n - 1) * s + 1, s)
+            for a, n, s in zip(starts, length, stretch, strict=True)
+        )
+        total[(..., *target)] += x[part]
+    return total
+
+
+def _fold(x: Array, shape: Shape, stride: Sizes, dilation: Sizes) -> Array:
+    _fold_spec(x, shape, stride, dilation)
+    if x.dtype.itemsize == 2 and dtypes.is_float(x.dtype):
+        return add_windows(x.astype(np.float32), shape, stride, dilation).astype(x.dtype)
+    return add_windows(x, shape, stride, dilation)
+
+
+def _fold_spec(x: Shaped, shape: Shape, stride: Sizes, dilation: Sizes) -> Spec:
+    count = len(shape)
+    lead = len(x.shape) - 2 * count
+    if lead < 0:
+        raise ShapeError(
+            "fold",
+            "takes windows with axes of places and of entries",
+            met=f"{tuple(x.shape)} to fold into {shape}",
+            fix="pass an array of shape (…, *places, *window)",
+        )
+    out, size = tuple(x.shape[lead : lead + count]), tuple(x.shape[lead + count :])
+    expected = places("fold", tuple(shape), size, stride, dilation, no_padding(count))
+    if out != expected:
+        raise ShapeError(
+            "fold",
+            "the number of windows does not fit the shape to fold into",
+            met=f"{out} windows of {size} for {shape}, which has {expected}",
+            fix="pass the shape that the windows were taken from",
+        )
+    return Spec((*x.shape[:lead], *shape), x.dtype)
+
+
+def _fold_transpose(
+    g: Tensor, x_spec: Shaped, shape: Shape, stride: Sizes, dilation: Sizes
+) -> Tensor:
+    size = tuple(x_spec.shape[len(x_spec.shape) - len(shape) :])
+    out: Tensor = windows(g, size=size, stride=stride, dilation=dilation)
+    return out
+
+
+# The sum of windows at their places: the transpose of `windows`.
+fold: Op = linear(
+    "fold",
+    _fold,
+    _fold_spec,
+    _fold_transpose,
+    batch=lambda rows, args, batched, **params: fold(args[0], **params),
+    samples=lambda rng: [
+        Sample((rng.normal(size=(3, 3)),), {"shape": (7,), "stride": (2,), "dilation": (1,)}),
+        Sample((rng.normal(size=(2, 4)),), {"shape": (6,), "stride": (2,), "dilation": (1,)}),
+        Sample(
+            (rng.normal(size=(2, 3, 2, 2, 3)),),
+            {"shape": (5, 6), "stride": (1, 2), "dilation": (2, 1)},
+        ),
+        Sample((rng.normal(size=(0, 2, 2)),), {"shape": (3,), "stride": (1,), "dilation": (1,)}),
+        Wrong(
+            (rng.normal(size=(3, 3)),),
+            {"shape": (9,), "stride": (2,), "dilation": (1,)},
+            ShapeError,
+            "number of windows",
+        ),
+        Wrong(
+            (rng.normal(size=(3,)),),
+            {"shape": (9,), "stride": (2,), "dilation": (1,)},
+            ShapeError,
+            "axes of places",
+        ),
+    ],
+)
