@@ -6,6 +6,7 @@ Each module of this package lists its public functions in `__all__`; they all be
 from wengert.namespaces.creation import *
 from wengert.namespaces.datatypes import *
 from wengert.namespaces.elementwise import *
+from wengert.namespaces.functions import *
 from wengert.namespaces.indexing import *
 from wengert.namespaces.linear import *
 from wengert.namespaces.manipulation import *

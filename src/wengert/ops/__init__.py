@@ -1,5 +1,33 @@
 """The vocabulary: each op declared once, with all its rules, in the file of its family."""
 
-from wengert.ops import elementwise, movement, random, reduce, structure
+from wengert.ops import (
+    contract,
+    convolve,
+    cumulative,
+    elementwise,
+    functions,
+    movement,
+    pieces,
+    index,
+    random,
+    reduce,
+    selection,
+    structure,
+    window,
+)
 
-__all__ = ["elementwise", "movement", "random", "reduce", "structure"]
+__all__ = [
+    "contract",
+    "convolve",
+    "cumulative",
+    "elementwise",
+    "functions",
+    "movement",
+    "pieces",
+    "index",
+    "random",
+    "reduce",
+    "selection",
+    "structure",
+    "window",
+]

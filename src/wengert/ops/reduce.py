@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from wengert.core.errors import AxisError
-from wengert.core.op import Op
-from wengert.core.rules import AxisErrorFor, linear
-from wengert.core.sample import Sample, Wrong
+from wengert.core import dtypes
+from wengert.core.errors import ArgumentError, AxisError
+from wengert.core.op import Array, Op, cast_to
+from wengert.core.rules import AxisErrorFor, custom, linear
+from wengert.core.sample import Sample, Sampler, Wrong
 from wengert.core.spec import Shape, Shaped, Spec
 from wengert.core.tensor import Tensor
+from wengert.ops.elementwise import div, equal, mul, sub
+from wengert.ops.functions import exp
 from wengert.ops.movement import broadcast_to, reshape
+from wengert.ops.numerics import in_single, largest
+from wengert.ops.selection import maximum, where
 
 Axes = tuple[int, ...]
 
 
 def kept_shape(shape: Shape, axis: Axes) -> Shape:
     """The shape after a reduction that keeps reduced axes with size 1."""
-    return tuple(1 if i in axis else n for i, n in enumerate(shape))
+    return tuple([1 if i in axis else n for i, n in enumerate(shape)])
 
 
 def spread(g: Tensor, shape: Shape, axis: Axes) -> Tensor:
     """Broadcast the result of a reduction back over the axes that it dropped."""
-    return broadcast_to(reshape(g, shape=kept_shape(shape, axis)), shape=shape)
+    if axis != tuple(range(len(axis))):  # leading axes come back by broadcasting alone
+        g = reshape(g, shape=kept_shape(shape, axis))
+    out: Tensor = g if g.shape == shape else broadcast_to(g, shape=shape)
+    return out
 
 
 def reduced_spec(x: Shaped, axis: Axes, op: str = "sum") -> Spec:
@@ -50,10 +59,15 @@ def reduce_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
 
 def shift(axis: Axes) -> Axes:
     """The same axes behind a leading batch axis."""
-    return tuple(a + 1 for a in axis)
+    return tuple([a + 1 for a in axis])
+
+
+# -- sum and product ---------------------------------------------------------------------------
 
 
 def _sum(x: Any, axis: Axes) -> Any:
+    if x.dtype.itemsize == 2 and x.dtype in dtypes.FLOATS:  # add up in float32, round once
+        return np.add.reduce(x, axis=axis, dtype=np.float32).astype(x.dtype)
     return np.add.reduce(x, axis=axis, dtype=x.dtype)
 
 
@@ -65,3 +79,197 @@ sum: Op = linear(
     batch=lambda size, args, batched, axis: sum(args[0], axis=shift(axis)),
     samples=lambda rng: [*reduce_samples(rng), Sample((rng.normal(size=(0, 2)),), {"axis": (0,)})],
 )
+
+
+@in_single
+def _prod(x: Array, axis: int) -> Any:
+    return np.multiply.reduce(x, axis=axis, dtype=x.dtype)
+
+
+def _others(x: Tensor, axis: int) -> Tensor:
+    """For each entry the product of all others along the axis, right where entries are zero."""
+    from wengert.ops.cumulative import product_before
+
+    out: Tensor = mul(product_before(x, axis, False), product_before(x, axis, True))
+    return out
+
+
+def _prod_tangent(t: Tensor, x: Tensor, axis: int) -> Tensor:
+    out: Tensor = sum(mul(t, _others(x, axis)), axis=(axis,))
+    return out
+
+
+def _prod_cotangent(g: Tensor, x: Tensor, axis: int) -> Tensor:
+    out: Tensor = mul(spread(g, x.shape, (axis,)), _others(x, axis))
+    return out
+
+
+# Over one axis; the namespace merges several into one first.
+prod: Op = custom(
+    "prod",
+    _prod,
+    lambda x, axis: reduced_spec(x, (axis,), "prod"),
+    jvps=(_prod_tangent,),
+    vjps=(_prod_cotangent,),
+    batch=lambda size, args, batched, axis: prod(args[0], axis=axis + 1),
+    samples=lambda rng: [
+        Sample((rng.normal(size=(2, 3, 2)),), {"axis": 1}),
+        Sample((rng.normal(size=(3,)),), {"axis": 0}),
+        Sample((np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 4.0], [0.0, 0.0, 0.0]]),), {"axis": 1}),
+        Sample((rng.normal(size=(0, 2)),), {"axis": 0}),
+        Wrong((rng.normal(size=(2,)),), {"axis": 1}, AxisError, "no such axis"),
+    ],
+)
+
+
+# -- largest and smallest ----------------------------------------------------------------------
+
+
+def _nonempty(x: Shaped, axis: Axes, op: str) -> Spec:
+    spec = reduced_spec(x, axis, op)
+    if math.prod([x.shape[a] for a in axis]) == 0 and spec.size:
+        raise ArgumentError(
+            op,
+            "an empty axis has no such element",
+            met=f"axes {axis} of {tuple(x.shape)}",
+            fix="reduce only where x.size > 0, or concatenate a starting value first",
+        )
+    return spec
+
+
+def _hits(x: Tensor, out: Tensor, axis: Axes) -> tuple[Tensor, Tensor]:
+    """Where the extreme value stands, and how many times it does."""
+    hit: Tensor = equal(x, spread(out, x.shape, axis))
+    count: Tensor = sum(cast_to(hit, x.dtype), axis=axis)
+    return hit, count
+
+
+# Ties share equally. A NaN result equals nothing: its gradient is 0/0, NaN as well.
+def _extreme_tangent(t: Tensor, x: Tensor, out: Tensor, axis: Axes) -> Tensor:
+    hit, count = _hits(x, out, axis)
+    tangent: Tensor = div(sum(where(hit, t, 0.0), axis=axis), count)
+    return tangent
+
+
+def _extreme_cotangent(g: Tensor, x: Tensor, out: Tensor, axis: Axes) -> Tensor:
+    hit, count = _hits(x, out, axis)
+    shape = x.shape
+    cotangent: Tensor = div(where(hit, spread(g, shape, axis), 0.0), spread(count, shape, axis))
+    return cotangent
+
+
+def _extreme_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
+    ties = np.array([[1.0, 1.0, 0.0], [2.0, np.nan, 3.0], [np.inf, np.inf, np.inf]])
+    return [
+        *reduce_samples(rng),
+        Sample((ties,), {"axis": (1,)}, smooth=False),
+        Sample((rng.normal(size=(0, 2)),), {"axis": (1,)}),
+        Wrong((np.zeros((0, 2)),), {"axis": (0,)}, ArgumentError, "an empty axis"),
+    ]
+
+
+def _extreme(name: str, ufunc: Any) -> Op:
+    def batch(size: int, args: Any, batched: Any, axis: Axes) -> Any:
+        return op(args[0], axis=shift(axis))
+
+    op: Op = custom(
+        name,
+        lambda x, axis: ufunc.reduce(x, axis=axis),
+        lambda x, axis: _nonempty(x, axis, name),
+        jvps=(_extreme_tangent,),
+        vjps=(_extreme_cotangent,),
+        batch=batch,
+        samples=_extreme_samples,
+    )
+    return op
+
+
+max = _extreme("max", np.maximum)
+min = _extreme("min", np.minimum)
+
+
+# -- logsumexp ---------------------------------------------------------------------------------
+
+
+@in_single
+def _logsumexp(x: Array, axis: Axes) -> Any:
+    top = np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = np.where(np.isinf(top), x.dtype.type(0), top)
+    total = np.add.reduce(np.exp(np.subtract(x, top)), axis=axis)
+    return np.log(total) + np.reshape(top, np.shape(total))
+
+
+def softmax_from(x: Tensor, out: Tensor, axis: Axes) -> Tensor:
+    """softmax(x) from the logsumexp of x; 0 throughout where all of x is −∞."""
+    lowest = -float(largest(x.dtype))
+    level = maximum(out, lowest)
+    shares: Tensor = exp(sub(x, spread(level, x.shape, axis)))
+    return shares
+
+
+# The gradient is the softmax. As an op it keeps one array instead of four, and its backward pass
+# is three steps instead of nine; softmax losses and log_softmax are built on it.
+logsumexp: Op = custom(
+    "logsumexp",
+    _logsumexp,
+    lambda x, axis: reduced_spec(x, axis, "logsumexp"),
+    jvps=(lambda t, x, out, axis: sum(mul(t, softmax_from(x, out, axis)), axis=axis),),
+    vjps=(lambda g, x, out, axis: mul(spread(g, x.shape, axis), softmax_from(x, out, axis)),),
+    batch=lambda size, args, batched, axis: logsumexp(args[0], axis=shift(axis)),
+    samples=lambda rng: [
+        *reduce_samples(rng),
+        Sample((rng.normal(size=(0, 2)),), {"axis": (0,)}),
+        Sample((np.array([[1e3, 999.0], [-1e3, -1e3], [-np.inf, 2.0]]),), {"axis": (1,)}, False),
+    ],
+)
+
+
+# -- without derivative ------------------------------------------------------------------------
+
+
+def _truth(name: str, ufunc: Any) -> Op:
+    def infer(x: Shaped, axis: Axes) -> Spec:
+        return Spec(reduced_spec(x, axis, name).shape, dtypes.bool)
+
+    def batch(size: int, args: Any, batched: Any, axis: Axes) -> Any:
+        return op(args[0], axis=shift(axis))
+
+    draw: Sampler = lambda rng: [
+        Sample((rng.integers(0, 2, (2, 3, 4)).astype(bool),), {"axis": (0, 2)}),
+        Sample((rng.integers(0, 2, (3,)),), {"axis": (0,)}),
+        Sample((np.zeros((0, 2)),), {"axis": (0,)}),
+        Wrong((np.zeros(2),), {"axis": (1,)}, AxisError, "no such axis"),
+    ]
+    op: Op = custom(
+        name,
+        lambda x, axis: ufunc.reduce(x, axis=axis, dtype=bool),
+        infer,
+        batch=batch,
+        samples=draw,
+    )
+    return op
+
+
+all = _truth("all", np.logical_and)
+any = _truth("any", np.logical_or)
+
+
+def _arg(name: str, reference: Any) -> Op:
+    def infer(x: Shaped, axis: int) -> Spec:
+        return Spec(_nonempty(x, (axis,), name).shape, dtypes.int64)
+
+    def batch(size: int, args: Any, batched: Any, axis: int) -> Any:
+        return op(args[0], axis=axis + 1)
+
+    draw: Sampler = lambda rng: [
+        Sample((rng.normal(size=(2, 3, 4)),), {"axis": 1}),
+        Sample((np.array([1.0, 3.0, 3.0, 0.0, 0.0]),), {"axis": 0}),
+        Wrong((np.zeros(2),), {"axis": 1}, AxisError, "no such axis"),
+        Wrong((np.zeros((0, 2)),), {"axis": 0}, ArgumentError, "an empty axis"),
+    ]
+    op: Op = custom(name, lambda x, axis: reference(x, axis=axis), infer, batch=batch, samples=draw)
+    return op
+
+
+argmax = _arg("argmax", np.argmax)
+argmin = _arg("argmin", np.argmin)

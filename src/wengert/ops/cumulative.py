@@ -1,0 +1,225 @@
+"""Running sums, products and extremes along one axis, and the recurrence behind their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wengert.core.errors import AxisError, ShapeError
+from wengert.core.op import Array, Op
+from wengert.core.rules import AxisErrorFor, custom, linear
+from wengert.core.sample import Sample, Wrong
+from wengert.core.spec import Shaped, Spec, describe
+from wengert.core.tensor import Tensor
+from wengert.ops.elementwise import add, mul
+from wengert.ops.movement import broadcast_to
+from wengert.ops.numerics import in_single
+
+
+def _same(op: str, x: Shaped, axis: int) -> Spec:
+    if not 0 <= axis < len(x.shape):
+        raise AxisErrorFor(op, axis, len(x.shape))
+    return Spec(x.shape, x.dtype)
+
+
+def _along(x: Array, axis: int, reverse: bool) -> Array:
+    """The array, turned around along the axis where `reverse`."""
+    return np.flip(x, axis) if reverse else x
+
+
+def _samples(rng: np.random.Generator) -> list[Sample | Wrong]:
+    x = rng.normal(size=(2, 3, 4))
+    return [
+        Sample((x,), {"axis": 1, "reverse": False}),
+        Sample((x,), {"axis": 2, "reverse": True}),
+        Sample((x[0, 0],), {"axis": 0, "reverse": False}),
+        Sample((x[:, :0],), {"axis": 1, "reverse": False}),
+        Wrong((x,), {"axis": 3, "reverse": False}, AxisError, "no such axis"),
+    ]
+
+
+# -- delay: shift along an axis, zeros coming in -----------------------------------------------
+
+
+def _delay(x: Array, axis: int, by: int) -> Array:
+    out = np.zeros_like(x)
+    n = x.shape[axis]
+    source, target = slice(0, n - by), slice(by, n)
+    if by < 0:
+        source, target = slice(-by, n), slice(0, n + by)
+    lead = (slice(None),) * axis
+    if n > abs(by):
+        out[(*lead, target)] = x[(*lead, source)]
+    return out
+
+
+delay: Op = linear(
+    "delay",
+    _delay,
+    lambda x, axis, by: _same("delay", x, axis),
+    lambda g, axis, by: delay(g, axis=axis, by=-by),
+    batch=lambda size, args, batched, axis, by: delay(args[0], axis=axis + 1, by=by),
+    samples=lambda rng: [
+        Sample((rng.normal(size=(2, 3)),), {"axis": 1, "by": 1}),
+        Sample((rng.normal(size=(3, 2)),), {"axis": 0, "by": -1}),
+        Sample((rng.normal(size=(2,)),), {"axis": 0, "by": 3}),
+        Wrong((rng.normal(size=(2,)),), {"axis": 1, "by": 1}, AxisError, "no such axis"),
+    ],
+)
+
+
+# -- cumsum ------------------------------------------------------------------------------------
+
+
+@in_single
+def _cumsum(x: Array, axis: int, reverse: bool) -> Any:
+    turned = _along(x, axis, reverse)
+    return _along(np.add.accumulate(turned, axis=axis, dtype=x.dtype), axis, reverse)
+
+
+cumsum: Op = linear(
+    "cumsum",
+    _cumsum,
+    lambda x, axis, reverse: _same("cumsum", x, axis),
+    lambda g, axis, reverse: cumsum(g, axis=axis, reverse=not reverse),
+    batch=lambda size, args, batched, axis, reverse: cumsum(
+        args[0], axis=axis + 1, reverse=reverse
+    ),
+    samples=_samples,
+)
+
+
+# -- the first-order recurrence ----------------------------------------------------------------
+
+
+@in_single
+def _recurrence(a: Array, b: Array, axis: int, reverse: bool) -> Any:
+    a = np.moveaxis(_along(a, axis, reverse), axis, 0)
+    b = np.moveaxis(_along(b, axis, reverse), axis, 0)
+    out = np.array(b)
+    for i in range(1, len(out)):
+        out[i] += a[i] * out[i - 1]
+    return _along(np.moveaxis(out, 0, axis), axis, reverse)
+
+
+def _recurrence_spec(a: Shaped, b: Shaped, axis: int, reverse: bool) -> Spec:
+    if a.shape != b.shape:
+        raise ShapeError(
+            "recurrence",
+            "factors and increments must have one shape",
+            met=describe(a, b),
+            fix="broadcast one to the other first",
+        )
+    return _same("recurrence", b, axis)
+
+
+def _adjoint(g: Tensor, a: Tensor, axis: int, reverse: bool) -> Tensor:
+    """The recurrence that runs back: rₜ = gₜ + aₜ₊₁·rₜ₊₁."""
+    later = delay(a, axis=axis, by=1 if reverse else -1)
+    out: Tensor = recurrence(later, g, axis=axis, reverse=not reverse)
+    return out
+
+
+def _before(out: Tensor, axis: int, reverse: bool) -> Tensor:
+    """The result one step earlier; 0 at the first step."""
+    earlier: Tensor = delay(out, axis=axis, by=-1 if reverse else 1)
+    return earlier
+
+
+def _factor_cotangent(g: Tensor, a: Tensor, out: Tensor, axis: int, reverse: bool) -> Tensor:
+    cotangent: Tensor = mul(_adjoint(g, a, axis, reverse), _before(out, axis, reverse))
+    return cotangent
+
+
+def _factor_tangent(t: Tensor, a: Tensor, out: Tensor, axis: int, reverse: bool) -> Tensor:
+    pushed = mul(t, _before(out, axis, reverse))
+    tangent: Tensor = recurrence(a, pushed, axis=axis, reverse=reverse)
+    return tangent
+
+
+def _recurrence_batch(size: int, args: Any, batched: Any, axis: int, reverse: bool) -> Tensor:
+    whole = [
+        x if marked else broadcast_to(x, shape=(size, *x.shape))
+        for x, marked in zip(args, batched, strict=True)
+    ]
+    out: Tensor = recurrence(*whole, axis=axis + 1, reverse=reverse)
+    return out
+
+
+# hₜ = aₜ·hₜ₋₁ + bₜ with h₋₁ = 0 (so a₀ does not matter). Its transpose is again a recurrence, and
+# the gradients of cumprod, prod and logcumsumexp are recurrences: right where factors are zero.
+recurrence: Op = custom(
+    "recurrence",
+    _recurrence,
+    _recurrence_spec,
+    operands=("a", "b"),
+    jvps=(
+        _factor_tangent,
+        lambda t, a, axis, reverse: recurrence(a, t, axis=axis, reverse=reverse),
+    ),
+    vjps=(_factor_cotangent, _adjoint),
+    batch=_recurrence_batch,
+    samples=lambda rng: [
+        Sample((rng.normal(size=(2, 4)), rng.normal(size=(2, 4))), {"axis": 1, "reverse": False}),
+        Sample((rng.normal(size=(3, 2)), rng.normal(size=(3, 2))), {"axis": 0, "reverse": True}),
+        Sample((np.zeros((2, 0)), np.zeros((2, 0))), {"axis": 1, "reverse": False}),
+        Wrong((np.zeros(2), np.zeros(3)), {"axis": 0, "reverse": False}, ShapeError, "one shape"),
+    ],
+)
+
+
+# -- cumprod -----------------------------------------------------------------------------------
+
+
+@in_single
+def _cumprod(x: Array, axis: int, reverse: bool) -> Any:
+    turned = _along(x, axis, reverse)
+    return _along(np.multiply.accumulate(turned, axis=axis, dtype=x.dtype), axis, reverse)
+
+
+def _start(x: Tensor, axis: int, reverse: bool) -> Tensor:
+    """1 at the first step of the axis, 0 elsewhere; broadcasts with `x`."""
+    n = x.shape[axis]
+    first = np.zeros((n,) + (1,) * (x.ndim - axis - 1), x.dtype)
+    if n:
+        first[-1 if reverse else 0] = 1
+    return Tensor(first)
+
+
+def _exclusive(out: Tensor, axis: int, reverse: bool) -> Tensor:
+    """From the running product, that of the entries before each one."""
+    before: Tensor = add(_before(out, axis, reverse), _start(out, axis, reverse))
+    return before
+
+
+def product_before(x: Tensor, axis: int, reverse: bool) -> Tensor:
+    """For each entry the product of the entries before it along the axis (1 for the first)."""
+    return _exclusive(cumprod(x, axis=axis, reverse=reverse), axis, reverse)
+
+
+def _cumprod_tangent(t: Tensor, x: Tensor, out: Tensor, axis: int, reverse: bool) -> Tensor:
+    pushed = mul(t, _exclusive(out, axis, reverse))
+    tangent: Tensor = recurrence(x, pushed, axis=axis, reverse=reverse)
+    return tangent
+
+
+def _cumprod_cotangent(g: Tensor, x: Tensor, out: Tensor, axis: int, reverse: bool) -> Tensor:
+    cotangent: Tensor = mul(_adjoint(g, x, axis, reverse), _exclusive(out, axis, reverse))
+    return cotangent
+
+
+cumprod: Op = custom(
+    "cumprod",
+    _cumprod,
+    lambda x, axis, reverse: _same("cumprod", x, axis),
+    jvps=(_cumprod_tangent,),
+    vjps=(_cumprod_cotangent,),
+    batch=lambda size, args, batched, axis, reverse: cumprod(
+        args[0], axis=axis + 1, reverse=reverse
+    ),
+    samples=lambda rng: [
+        *_samples(rng),
+        Sample((np.array([2.0, 0.0, 3.0, 0.0, 5.0]),), {"axis": 0, "reverse": False}),
+    ],
+)
