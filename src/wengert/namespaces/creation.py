@@ -1,39 +1,637 @@
-"""Making arrays."""
+"""Making arrays: from values, from shapes, from ranges.
+
+Python floats become the default float (float32), Python integers int64; NumPy arrays and scalars
+keep their dtype.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.core import dtypes
-from wengert.core.tensor import Tensor
+from wengert.core.dtypes import DType
+from wengert.core.errors import ArgumentError, DtypeError, ShapeError, WengertError
+from wengert.core.op import cast_to
+from wengert.core.spec import Shape
+from wengert.core.tensor import Tensor, as_tensor, scalar_data
+from wengert.namespaces.manipulation import moveaxis, stack
+from wengert.ops import index as _index
+from wengert.ops.movement import broadcast_to as _broadcast
+from wengert.ops.movement import reshape as _reshape
+from wengert.ops.selection import where
 
-__all__ = ["asarray", "ones", "zeros"]
+__all__ = [
+    "arange",
+    "array",
+    "asarray",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_dlpack",
+    "full",
+    "full_like",
+    "geomspace",
+    "identity",
+    "linspace",
+    "logspace",
+    "meshgrid",
+    "one_hot",
+    "ones",
+    "ones_like",
+    "tensor",
+    "tri",
+    "tril",
+    "triu",
+    "zeros",
+    "zeros_like",
+]
+
+_NUMBERS = {bool, int, float}
+
+
+def check_device(op: str, device: Any) -> None:
+    """Raise unless `device` is None or "cpu", the only device."""
+    if device is not None and device != "cpu":
+        raise ArgumentError(
+            op, "the only device is 'cpu'", met=f"device={device!r}", fix="leave device out"
+        )
+
+
+def as_shape(op: str, shape: Any) -> Shape:
+    """A shape given as an integer or a sequence of integers."""
+    try:
+        sizes = (shape.__index__(),) if hasattr(shape, "__index__") else tuple(shape)
+        sizes = tuple(n.__index__() for n in sizes)
+    except (TypeError, AttributeError, DtypeError):
+        raise ArgumentError(
+            op,
+            "a shape is an integer or a tuple of integers",
+            met=repr(shape),
+            fix="pass sizes such as (2, 3)",
+        ) from None
+    if min(sizes, default=0) < 0:
+        raise ArgumentError(
+            op, "sizes must not be negative", met=repr(sizes), fix="pass sizes such as (2, 3)"
+        )
+    return sizes
+
+
+def _float_or(dtype: Any) -> DType:
+    return dtypes.default_float() if dtype is None else dtypes.as_dtype(dtype)
+
+
+# -- from values -------------------------------------------------------------------------------
 
 
 def asarray(
     obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None
 ) -> Tensor:
+    """A tensor of the values of `obj`.
+
+    `obj` may be a tensor, a NumPy array or scalar, a Python number, a nested list (or tuple) of
+    these, or anything with the array, DLPack or buffer protocol. A list that holds tensors is
+    stacked, differentiably. Memory is shared where it can be unless `copy=True`: a change made
+    later to a shared NumPy array is seen by the tensor. `copy=False` raises where a copy is needed.
+
+    >>> import wengert as wg
+    >>> wg.asarray([[1, 2], [3, 4]], dtype=wg.float64)
+    Tensor([[1., 2.], [3., 4.]], dtype=float64)
+    """
+    check_device("asarray", device)
+    wanted = None if dtype is None else dtypes.as_dtype(dtype)
     if isinstance(obj, Tensor):
-        return obj
-    if dtype is None and not isinstance(obj, np.ndarray):
-        a = np.asarray(obj)
-        dtype = (
-            dtypes.default_float()
-            if a.dtype.kind == "f" and not isinstance(obj, np.generic)
-            else a.dtype
+        return _from_tensor(obj, wanted, copy)
+    if obj.__class__ in _NUMBERS:
+        _refuse_to_share(copy, "a Python number")
+        return Tensor(_number_data(obj, wanted))
+    if isinstance(obj, (list, tuple)):
+        _refuse_to_share(copy, "a list")
+        return _from_list(obj, wanted)
+    return Tensor(_array_data(_as_ndarray(obj), wanted, copy))
+
+
+def _refuse_to_share(copy: bool | None, what: str) -> None:
+    if copy is False:
+        raise ArgumentError(
+            "asarray",
+            "memory cannot be shared, and copy=False forbids a copy",
+            met=what,
+            fix="leave copy out, or pass copy=True",
         )
-    return Tensor(np.array(obj, dtype=dtypes.as_dtype(dtype) if dtype is not None else None))
 
 
-def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    return Tensor(
-        np.ones(shape, dtypes.default_float() if dtype is None else dtypes.as_dtype(dtype))
+def _from_tensor(x: Tensor, dtype: DType | None, copy: bool | None) -> Tensor:
+    if dtype is not None and dtype != x.dtype:
+        _refuse_to_share(copy, f"a {x.dtype} tensor for dtype {dtype}")
+        return cast_to(x, dtype)
+    if copy and not x.is_symbolic:
+        return Tensor(np.array(x._data), x._node)
+    return x
+
+
+def _array_data(a: np.ndarray[Any, Any], dtype: DType | None, copy: bool | None) -> Any:
+    native = a.dtype if a.dtype.isnative else a.dtype.newbyteorder("=")
+    dtype = dtypes.as_dtype(native) if dtype is None else dtype
+    if a.dtype != dtype:
+        dtypes.as_dtype(native)
+        _refuse_to_share(copy, f"a {a.dtype} array for dtype {dtype}")
+        return a.astype(dtype)
+    return np.array(a) if copy else np.asarray(a)
+
+
+def _number_data(value: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
+    if dtype is None:
+        return scalar_data(value, dtypes.bool)
+    try:
+        return np.array(value, dtype)
+    except OverflowError:
+        raise _does_not_fit(f"{value} with {dtype}") from None
+
+
+def _does_not_fit(met: str) -> ArgumentError:
+    return ArgumentError(
+        "asarray", "a Python number does not fit the dtype", met=met, fix="choose a wider dtype"
     )
+
+
+def _as_ndarray(obj: Any) -> np.ndarray[Any, Any]:
+    """NumPy's view of an object that says how to be one."""
+    if isinstance(obj, (np.ndarray, np.generic, range)):
+        return np.asarray(obj)
+    try:
+        if hasattr(obj, "__array__"):
+            return np.asarray(obj)
+        if hasattr(obj, "__dlpack__"):
+            return np.from_dlpack(obj)
+        if isinstance(obj, (bool, int, float)):  # subclasses: IntEnum and such
+            return np.asarray(obj)
+        return np.asarray(memoryview(obj))
+    except WengertError:
+        raise
+    except Exception as problem:
+        raise DtypeError(
+            "asarray",
+            "this object cannot become an array",
+            met=type(obj).__name__,
+            cause="a complex number, text, a set, or another library's tensor on a GPU or with "
+            f"gradient ({problem})",
+            fix="pass numbers, nested lists of numbers, or arrays",
+        ) from None
+
+
+def _leaves(values: Any) -> Iterator[Any]:
+    """All elements of nested lists that are no plain Python number."""
+    if _NUMBERS.issuperset(map(type, values)):
+        return
+    for v in values:
+        if isinstance(v, (list, tuple)):
+            yield from _leaves(v)
+        elif v.__class__ not in _NUMBERS:
+            yield v
+
+
+def _from_list(values: Sequence[Any], dtype: DType | None) -> Tensor:
+    arrays = [asarray(v) for v in _leaves(values)]
+    if not arrays:
+        return Tensor(_numbers(values, dtype, dtypes.bool))
+    weak = dtypes.promote(*(a.dtype for a in arrays))
+    x = _stacked(values, weak)
+    return x if dtype is None else cast_to(x, dtype)
+
+
+def _numbers(values: Sequence[Any], dtype: DType | None, weak: DType) -> np.ndarray[Any, Any]:
+    """Nested lists of Python numbers; without a dtype, `weak` or the default of a wider kind."""
+    try:
+        if dtype is not None:
+            return np.array(values, dtype)
+        a = np.array(values)
+        if a.dtype.kind == "f" and not dtypes.is_float(weak):
+            return a.astype(dtypes.default_float())
+        if a.dtype.kind in "iuO" and dtypes.kind(weak) == "bool":
+            return np.array(values, dtypes.default_int)
+        return np.array(values, weak)
+    except ValueError:
+        raise ShapeError(
+            "asarray",
+            "nested lists must be rectangular",
+            met=_short(values),
+            cause="rows of different lengths",
+            fix="pad the rows to one length",
+        ) from None
+    except OverflowError:
+        raise _does_not_fit(f"{_short(values)} with {dtype or weak}") from None
+
+
+def _stacked(values: Sequence[Any], weak: DType) -> Tensor:
+    """Nested lists with arrays in them, stacked by ops, so that gradients reach the arrays."""
+    parts = []
+    for v in values:
+        if not isinstance(v, (list, tuple)):
+            parts.append(as_tensor(v, Tensor(np.empty((), weak))))
+        elif any(True for _ in _leaves(v)):
+            parts.append(_stacked(v, weak))
+        else:
+            parts.append(Tensor(_numbers(v, None, weak)))
+    shapes = {p.shape for p in parts}
+    if len(shapes) > 1:
+        raise ShapeError(
+            "asarray",
+            "nested lists must be rectangular",
+            met=" and ".join(map(str, sorted(shapes))),
+            cause="arrays of different shapes in one list",
+            fix="pad them to one shape",
+        )
+    return stack(parts)
+
+
+def _short(values: Any) -> str:
+    text = repr(values)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def array(
+    obj: Any, /, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor with its own copy of the values of `obj`; see `asarray` for what it takes.
+
+    With `requires_grad=True` it is a tracked leaf (cut from whatever `obj` was computed from).
+
+    >>> import wengert as wg
+    >>> wg.array([1.0, 2.0], requires_grad=True)
+    Tensor([1., 2.], dtype=float32, requires_grad=True)
+    """
+    fresh = isinstance(obj, (list, tuple)) or obj.__class__ in _NUMBERS
+    x = asarray(obj, dtype=dtype, device=device, copy=None if fresh else True)
+    return x.detach().requires_grad_() if requires_grad else x
+
+
+tensor = array
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor of the values of an object with the DLPack protocol, sharing its memory if it can.
+
+    >>> import numpy as np, wengert as wg
+    >>> wg.from_dlpack(np.arange(3))
+    Tensor([0, 1, 2], dtype=int64)
+    """
+    check_device("from_dlpack", device)
+    if isinstance(x, Tensor):
+        return asarray(x.detach(), copy=copy)
+    if not hasattr(x, "__dlpack__"):
+        raise DtypeError(
+            "from_dlpack",
+            "the object has no __dlpack__ method",
+            met=type(x).__name__,
+            fix="use wg.asarray",
+        )
+    try:
+        values = np.from_dlpack(x, copy=copy)
+    except WengertError:
+        raise
+    except Exception as problem:
+        raise DtypeError(
+            "from_dlpack",
+            f"the exporter cannot share this array: {problem}",
+            met=type(x).__name__,
+            cause="an array on another device, with a gradient, or of a foreign dtype",
+            fix="move it to the CPU and detach it first",
+        ) from None
+    return Tensor(_array_data(values, None, None))
+
+
+# -- from a shape ------------------------------------------------------------------------------
 
 
 def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    return Tensor(
-        np.zeros(shape, dtypes.default_float() if dtype is None else dtypes.as_dtype(dtype))
-    )
+    """Zeros of a shape; float32 unless a dtype is given.
+
+    >>> import wengert as wg
+    >>> wg.zeros((2, 1))
+    Tensor([[0.], [0.]], dtype=float32)
+    """
+    check_device("zeros", device)
+    return Tensor(np.zeros(as_shape("zeros", shape), _float_or(dtype)))
+
+
+def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Ones of a shape; float32 unless a dtype is given.
+
+    >>> import wengert as wg
+    >>> wg.ones(2, dtype=wg.int32)
+    Tensor([1, 1], dtype=int32)
+    """
+    check_device("ones", device)
+    return Tensor(np.ones(as_shape("ones", shape), _float_or(dtype)))
+
+
+def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """A tensor whose values do not matter. They are zeros, so that no run depends on chance.
+
+    >>> import wengert as wg
+    >>> wg.empty((2, 3)).shape
+    (2, 3)
+    """
+    check_device("empty", device)
+    return Tensor(np.zeros(as_shape("empty", shape), _float_or(dtype)))
+
+
+def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """`fill_value` (a number, or a tensor that broadcasts; differentiable) at every place.
+
+    >>> import wengert as wg
+    >>> wg.full((2,), 7)
+    Tensor([7, 7], dtype=int64)
+    """
+    check_device("full", device)
+    shape = as_shape("full", shape)
+    if fill_value.__class__ in _NUMBERS:
+        value = _number_data(fill_value, None if dtype is None else dtypes.as_dtype(dtype))
+        return Tensor(np.full(shape, value, value.dtype))
+    filled: Tensor = _broadcast(asarray(fill_value, dtype=dtype), shape=shape)
+    return filled
+
+
+def _like(op: str, x: Any, dtype: Any, device: Any) -> tuple[Shape, DType]:
+    check_device(op, device)
+    x = as_tensor(x)
+    return x.shape, x.dtype if dtype is None else dtypes.as_dtype(dtype)
+
+
+def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Zeros of the shape (and dtype) of `x`.
+
+    >>> import wengert as wg
+    >>> wg.zeros_like(wg.asarray([1, 2]))
+    Tensor([0, 0], dtype=int64)
+    """
+    return Tensor(np.zeros(*_like("zeros_like", x, dtype, device)))
+
+
+def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Ones of the shape (and dtype) of `x`.
+
+    >>> import wengert as wg
+    >>> wg.ones_like(wg.asarray([1, 2]))
+    Tensor([1, 1], dtype=int64)
+    """
+    return Tensor(np.ones(*_like("ones_like", x, dtype, device)))
+
+
+def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """A tensor of the shape (and dtype) of `x`; its values do not matter (they are zeros).
+
+    >>> import wengert as wg
+    >>> wg.empty_like(wg.ones((2, 3))).shape
+    (2, 3)
+    """
+    return Tensor(np.zeros(*_like("empty_like", x, dtype, device)))
+
+
+def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """`fill_value` at every place, in the shape (and dtype) of `x`.
+
+    >>> import wengert as wg
+    >>> wg.full_like(wg.zeros(2), 7)
+    Tensor([7., 7.], dtype=float32)
+    """
+    shape, found = _like("full_like", x, dtype, device)
+    return full(shape, fill_value, dtype=found)
+
+
+def eye(
+    n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Ones on the `k`-th diagonal (above the main one for k > 0), zeros elsewhere.
+
+    >>> import wengert as wg
+    >>> wg.eye(2, 3, k=1)
+    Tensor([[0., 1., 0.], [0., 0., 1.]], dtype=float32)
+    """
+    check_device("eye", device)
+    rows, cols = as_shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
+    return Tensor(np.eye(rows, cols, k, _float_or(dtype)))
+
+
+def identity(n: int, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """The identity matrix of size n.
+
+    >>> import wengert as wg
+    >>> wg.identity(2)
+    Tensor([[1., 0.], [0., 1.]], dtype=float32)
+    """
+    return eye(n, dtype=dtype, device=device)
+
+
+def tri(n_rows: int, n_cols: int | None = None, k: int = 0, *, dtype: Any = None) -> Tensor:
+    """Ones on and below the `k`-th diagonal, zeros above.
+
+    >>> import wengert as wg
+    >>> wg.tri(2, 3)
+    Tensor([[1., 0., 0.], [1., 1., 0.]], dtype=float32)
+    """
+    rows, cols = as_shape("tri", (n_rows, n_rows if n_cols is None else n_cols))
+    return Tensor(np.tri(rows, cols, k, _float_or(dtype)))
+
+
+# -- ranges ------------------------------------------------------------------------------------
+
+
+def _number(op: str, name: str, value: Any) -> Any:
+    """A bound of a range as a Python number (a 0-d tensor or NumPy scalar gives its value)."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if value.__class__ not in _NUMBERS:
+        raise DtypeError(
+            op, f"{name} must be a number", met=repr(value), fix="pass an int or a float"
+        )
+    return value
+
+
+def arange(
+    start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Evenly spaced values in `[start, stop)`; `arange(n)` counts 0, …, n-1.
+
+    Integers give int64, any float among the arguments the default float. As with all float
+    ranges, rounding decides whether `stop` is just reached: use `linspace` where that matters.
+
+    >>> import wengert as wg
+    >>> wg.arange(1, 7, 2)
+    Tensor([1, 3, 5], dtype=int64)
+    """
+    check_device("arange", device)
+    start, step = _number("arange", "start", start), _number("arange", "step", step)
+    if stop is None:
+        start, stop = 0, start
+    stop = _number("arange", "stop", stop)
+    if step == 0 or not all(map(math.isfinite, (start, stop, step))):
+        raise ArgumentError(
+            "arange",
+            "the range must be finite and step must not be 0",
+            met=f"start={start}, stop={stop}, step={step}",
+            fix="pass finite numbers",
+        )
+    wanted = dtypes.as_dtype(dtype) if dtype is not None else None
+    whole = all(isinstance(v, int) for v in (start, stop, step))
+    values = np.arange(start, stop, step)
+    if wanted is None:
+        wanted = dtypes.default_int if whole else dtypes.default_float()
+    return Tensor(values.astype(wanted, copy=False))
+
+
+def linspace(
+    start: Any,
+    stop: Any,
+    /,
+    num: int = 50,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    endpoint: bool = True,
+) -> Tensor:
+    """`num` evenly spaced values from `start` to `stop` (without `stop` if not `endpoint`).
+
+    Tensors as bounds give a differentiable result with the new axis in front.
+
+    >>> import wengert as wg
+    >>> wg.linspace(0, 1, 5)
+    Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
+    """
+    check_device("linspace", device)
+    (num,) = as_shape("linspace", num)
+    found = _float_or(dtype)
+    if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
+        start, stop = _number("linspace", "start", start), _number("linspace", "stop", stop)
+        return Tensor(np.linspace(start, stop, num, endpoint=endpoint, dtype=found))
+    start, stop = as_tensor(start), as_tensor(stop)
+    dtype = dtypes.promote(start.dtype, stop.dtype) if dtype is None else found
+    dtype = dtype if dtypes.is_float(dtype) else dtypes.default_float()
+    part = np.linspace(0.0, 1.0, num, endpoint=endpoint)
+    width = max(start.ndim, stop.ndim)
+    weight = Tensor(part.reshape((num,) + (1,) * width).astype(dtype))
+    mixed: Tensor = start * (1 - weight) + stop * weight
+    return cast_to(mixed, dtype)
+
+
+def logspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    *,
+    base: float = 10.0,
+    endpoint: bool = True,
+    dtype: Any = None,
+) -> Tensor:
+    """`base ** linspace(start, stop, num)`.
+
+    >>> import wengert as wg
+    >>> wg.logspace(0, 2, 3)
+    Tensor([  1.,  10., 100.], dtype=float32)
+    """
+    start, stop = _number("logspace", "start", start), _number("logspace", "stop", stop)
+    values = np.logspace(start, stop, num, endpoint=endpoint, base=base)
+    return Tensor(values.astype(_float_or(dtype)))
+
+
+def geomspace(
+    start: Any, stop: Any, num: int = 50, *, endpoint: bool = True, dtype: Any = None
+) -> Tensor:
+    """`num` values from `start` to `stop`, each the same multiple of the one before.
+
+    >>> import wengert as wg
+    >>> wg.geomspace(1, 8, 4)
+    Tensor([1., 2., 4., 8.], dtype=float32)
+    """
+    start, stop = _number("geomspace", "start", start), _number("geomspace", "stop", stop)
+    if start == 0 or stop == 0 or (start < 0) != (stop < 0):
+        raise ArgumentError(
+            "geomspace",
+            "the bounds must be nonzero and of one sign",
+            met=f"{start} and {stop}",
+            fix="use linspace to cross zero",
+        )
+    return Tensor(np.geomspace(start, stop, num, endpoint=endpoint).astype(_float_or(dtype)))
+
+
+def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
+    """Coordinate arrays of a grid, from one-dimensional coordinates; differentiable.
+
+    With `indexing="ij"` axis i of every result belongs to array i; with "xy" the first two axes
+    are swapped.
+
+    >>> import wengert as wg
+    >>> x, y = wg.meshgrid(wg.arange(3), wg.arange(2))
+    >>> x.shape, y.tolist()
+    ((2, 3), [[0, 0, 0], [1, 1, 1]])
+    """
+    if indexing not in ("xy", "ij"):
+        raise ArgumentError(
+            "meshgrid", "unknown indexing", met=repr(indexing), fix="use 'xy' or 'ij'"
+        )
+    tensors = [as_tensor(a) for a in arrays]
+    for t in tensors:
+        if t.ndim > 1:
+            raise ShapeError(
+                "meshgrid", "takes 1-d arrays", met=str(t.shape), fix="flatten the coordinates"
+            )
+    order = list(range(len(tensors)))
+    if indexing == "xy" and len(order) > 1:
+        order[:2] = [1, 0]
+    shape = tuple(tensors[i].size for i in order)
+    grids = []
+    for i, t in enumerate(tensors):
+        line = tuple(t.size if a == i else 1 for a in order)
+        grids.append(_broadcast(_reshape(t, shape=line), shape=shape))
+    return grids
+
+
+# -- triangles and classes ---------------------------------------------------------------------
+
+
+def _triangle(op: str, x: Any, k: int, lower: bool) -> Tensor:
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError(
+            op, "takes a matrix or a stack of matrices", met=str(x.shape), fix="pass 2 or more axes"
+        )
+    mask = np.tri(x.shape[-2], x.shape[-1], k if lower else k - 1, bool)
+    kept: Tensor = where(Tensor(mask if lower else ~mask), x, Tensor(np.zeros((), x.dtype)))
+    return kept
+
+
+def tril(x: Any, /, *, k: int = 0) -> Tensor:
+    """The elements on and below the `k`-th diagonal of the last two axes; zeros above.
+
+    >>> import wengert as wg
+    >>> wg.tril(wg.ones((2, 2)))
+    Tensor([[1., 0.], [1., 1.]], dtype=float32)
+    """
+    return _triangle("tril", x, k, True)
+
+
+def triu(x: Any, /, *, k: int = 0) -> Tensor:
+    """The elements on and above the `k`-th diagonal of the last two axes; zeros below.
+
+    >>> import wengert as wg
+    >>> wg.triu(wg.ones((2, 2)), k=1)
+    Tensor([[0., 1.], [0., 0.]], dtype=float32)
+    """
+    return _triangle("triu", x, k, False)
+
+
+def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> Tensor:
+    """1 at the place of each class index and 0 elsewhere, along a new axis of `num_classes`.
+
+    Not differentiable (class indices are integers). An index outside [0, num_classes) is an error.
+
+    >>> import wengert as wg
+    >>> wg.one_hot([2, 0], 3)
+    Tensor([[0., 0., 1.], [1., 0., 0.]], dtype=float32)
+    """
+    hot: Tensor = cast_to(_index.one_hot(as_tensor(x), size=int(num_classes)), _float_or(dtype))
+    return moveaxis(hot, -1, axis)

@@ -1,3 +1,3 @@
-"""searching."""
+"""Searching."""
 
 __all__: list[str] = []

@@ -12,6 +12,8 @@ from wengert.ops import (
     random,
     reduce,
     selection,
+    scatter,
+    sort,
     structure,
     window,
 )
@@ -28,6 +30,8 @@ __all__ = [
     "random",
     "reduce",
     "selection",
+    "scatter",
+    "sort",
     "structure",
     "window",
 ]
