@@ -12,3 +12,4 @@ from wengert.namespaces.linear import *
 from wengert.namespaces.manipulation import *
 from wengert.namespaces.reductions import *
 from wengert.namespaces.searching import *
+from wengert.namespaces.windows import *
