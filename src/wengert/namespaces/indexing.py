@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.core.errors import BoundsError, DtypeError, ShapeError
+from wengert.core.errors import DtypeError, ShapeError
 from wengert.core.op import cast_to
 from wengert.core.rules import broadcast, normalize_axis
 from wengert.core.spec import Shape, describe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -454,7 +455,7 @@ def _between(x: Tensor, axis: int, bounds: Sequence[int]) -> list[Tensor]:
     """The pieces of `x` between neighbouring bounds along an axis."""
     start, stop = [0] * x.ndim, list(x.shape)
     pieces = []
-    for a, b in zip(bounds[:-1], bounds[1:], strict=True):
+    for a, b in pairwise(bounds):
         start[axis], stop[axis] = a, max(a, b)
         pieces.append(_p.slice(x, start=tuple(start), stop=tuple(stop), step=(1,) * x.ndim))
     return pieces

@@ -60,9 +60,9 @@ def element_index(index: Array, pre: Shape, size: int, post: Shape) -> Array:
     shape pre + (size,) + post. Flat, so that `ufunc.at` takes its fast path."""
     rows, width = math.prod(pre), math.prod(post)
     flat = index.reshape(-1)
-    if width > 1:
+    if width != 1:
         flat = (flat[:, None] * width + np.arange(width)).reshape(-1)
-    if rows > 1:
+    if rows != 1:
         flat = (np.arange(rows)[:, None] * (size * width) + flat).reshape(-1)
     return flat
 
@@ -93,6 +93,7 @@ def check_updates(op: str, x: Shaped, index: Shaped, u: Shaped, axis: int) -> No
 
 
 def _ravel_index(*indices: Array, shape: Shape, axes: Ints) -> Array:
+    _ravel_index_spec(*indices, shape=shape, axes=axes)
     flat: Any = 0
     for index, n, axis in zip(indices, shape, axes, strict=True):
         flat = flat * n + wrapped(index, n, axis)
@@ -434,6 +435,7 @@ winners: Op = custom(
 
 
 def _one_hot(x: Array, size: int) -> Array:
+    check_index("one_hot", x)
     if x.size and (x.min() < 0 or x.max() >= size):
         bad = int(x.min() if x.min() < 0 else x.max())
         raise BoundsError(

@@ -1,8 +1,8 @@
 """Ops that take arrays apart and put them together: slice, put_slice, pad, flip, concatenate.
 
-`slice` and `pad` are each other's transpose, as are `concatenate` and a row of slices. Starts, stops
-and steps are canonical here: one entry an axis, `0 <= start <= stop <= size`, `step >= 1`; what
-users write (negative, missing) is worked out by `wengert.namespaces.indexing`.
+`slice` and `pad` are each other's transpose, as are `concatenate` and a row of slices. Starts,
+stops and steps are canonical here: one entry an axis, `0 <= start <= stop <= size`, `step >= 1`;
+what users write (negative, missing) is worked out by `wengert.namespaces.keys`.
 """
 
 from __future__ import annotations
@@ -70,9 +70,14 @@ def _slice_batch(
     return found
 
 
+def _slice(x: Array, start: Ints, stop: Ints, step: Ints) -> Array:
+    _check_ranges("slice", x.shape, start, stop, step)
+    return x[_slices(start, stop, step)]
+
+
 slice: Op = linear(
     "slice",
-    lambda x, start, stop, step: x[_slices(start, stop, step)],
+    _slice,
     _slice_spec,
     _slice_transpose,
     batch=_slice_batch,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from wengert.core import dtypes
 from wengert.core.op import REGISTRY, Array, Op, cast_to
 from wengert.core.rules import custom, elementwise
 from wengert.core.sample import Sample
@@ -21,6 +20,7 @@ from wengert.ops.index import (
     element_index,
     gather,
     mask_for,
+    ravel_index,
     scatter_add,
     scatter_batch,
     scatter_samples,
@@ -83,13 +83,13 @@ def _product_of_earlier(u: Tensor, ids: Tensor, axis: int) -> Tensor:
     return from_same(running, 1) if n else u
 
 
-def product_of_others(u: Tensor, index: Tensor, axis: int) -> Tensor:
+def product_of_others(u: Tensor, index: Tensor, axis: int, size: int) -> Tensor:
     """For each entry, the product of all others with the same index. Made of products alone, so
     it is exact, to any order of derivative, also where entries are zero."""
     m = index.size
     shape = u.shape
     u = reshape(u, shape=(*shape[:axis], m, *shape[axis + index.ndim :]))
-    flat: Tensor = reshape(index, shape=(m,))
+    flat = ravel_index(reshape(index, shape=(m,)), shape=(size,), axes=(axis,))
     order = REGISTRY["argsort"](flat, axis=0, descending=False)
     back = REGISTRY["argsort"](order, axis=0, descending=False)
     u, ids = gather(u, order, axis=axis), gather(flat, order, axis=0)
@@ -107,13 +107,13 @@ scatter_prod: Op = custom(
     operands=("u", "index"),
     jvps=(
         lambda t, u, index, axis, size: scatter_add(
-            mul(t, product_of_others(u, index, axis)), index, axis=axis, size=size
+            mul(t, product_of_others(u, index, axis, size)), index, axis=axis, size=size
         ),
         None,
     ),
     vjps=(
-        lambda g, u, index, axis: mul(
-            gather(g, index, axis=axis), product_of_others(u, index, axis)
+        lambda g, u, index, axis, size: mul(
+            gather(g, index, axis=axis), product_of_others(u, index, axis, size)
         ),
         None,
     ),
