@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wengert.core.dtypes import DType
 from wengert.core.errors import DtypeError, ShapeError
 from wengert.core.spec import Spec
 from wengert.core.state import state
@@ -47,6 +48,23 @@ class Variable(Tensor):
             state.trace.on_write(self)
             self._node = new._node if new._data.__class__ is Spec else self._node
         self._data = new._data
+
+    def retype(self, dtype: DType) -> None:
+        """Convert the value, and a gradient that is there, to another floating dtype."""
+        if self.dtype == dtype:
+            return
+        values, grad = self._values("retype"), self.grad
+        self._data = values.astype(dtype)
+        if self._node is not None:
+            self._node = leaf_node(self)
+            self._node.grad = None if grad is None else Tensor(grad._data.astype(dtype))
+
+    def _rebind(self, new: Tensor) -> Tensor:
+        """`x += y` and `x[i] = v` on a variable assign to it."""
+        if self._node is not None and state.recording:
+            return super()._rebind(new)
+        self.assign(new)
+        return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
         copied = type(self)(Tensor(self._values("deepcopy").copy()))

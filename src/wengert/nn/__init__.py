@@ -3,7 +3,9 @@
 `nn.functional` has the same computations as plain functions, `nn.init` the initial values.
 """
 
-from wengert.nn import functional, init
+from wengert.nn import functional as functional
+from wengert.nn import init as init
+from wengert.nn import pytree as _pytree  # noqa: F401  (makes modules pytrees)
 from wengert.nn.activation import *
 from wengert.nn.attention import *
 from wengert.nn.containers import *

@@ -1,0 +1,79 @@
+"""Lengths of vectors, distances and angles between them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from wengert import namespaces as xp
+from wengert.core.errors import ArgumentError
+from wengert.core.rules import broadcast, normalize_axis
+from wengert.core.tensor import Tensor, as_tensor
+
+__all__ = ["cosine_similarity", "normalize", "pairwise_distance"]
+
+
+def _norm(op: str, x: Tensor, p: float, axis: int, keepdims: bool = False) -> Tensor:
+    """`(Σ |x|ᵖ)^(1/p)`; its derivative at the zero vector is 0."""
+    if p == math.inf:
+        return xp.max(xp.abs(x), axis=axis, keepdims=keepdims)
+    if p == 1:
+        return xp.sum(xp.abs(x), axis=axis, keepdims=keepdims)
+    if not p > 0:
+        raise ArgumentError(op, "the order of the norm must be positive", met=f"p={p}", fix="p=2.0")
+    powers = xp.square(x) if p == 2 else xp.pow(xp.abs(x), p)
+    total = xp.sum(powers, axis=axis, keepdims=keepdims)
+    zero = total == 0
+    safe = xp.where(zero, 1, total)
+    return xp.where(zero, 0, xp.sqrt(safe) if p == 2 else xp.pow(safe, 1 / p))
+
+
+def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """`x / max(‖x‖ₚ, eps)`: vectors along `dim` scaled to unit length.
+
+    >>> import wengert as wg
+    >>> wg.nn.functional.normalize([[3.0, 4.0], [0.0, 0.0]])
+    Tensor([[0.6, 0.8],
+            [0. , 0. ]], dtype=float32)
+    """
+    x = as_tensor(input)
+    axis = normalize_axis("normalize", dim, x.ndim)
+    return x / xp.maximum(_norm("normalize", x, p, axis, keepdims=True), eps)
+
+
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Cosine of the angle between vectors along `dim`: `x1·x2 / (max(‖x1‖, eps)·max(‖x2‖, eps))`.
+
+    The shapes are broadcast; `dim` counts in the common shape.
+
+    >>> import wengert as wg
+    >>> wg.nn.functional.cosine_similarity([[1.0, 0.0]], [[1.0, 1.0]])
+    Tensor([0.70710677], dtype=float32)
+    """
+    a, b = as_tensor(x1), as_tensor(x2)
+    shape = broadcast("cosine_similarity", a.shape, b.shape)
+    axis = normalize_axis("cosine_similarity", dim, len(shape)) - len(shape)
+    a, b = _with_axis(a, axis, shape[axis]), _with_axis(b, axis, shape[axis])
+    length_a = xp.maximum(_norm("cosine_similarity", a, 2.0, axis), eps)
+    length_b = xp.maximum(_norm("cosine_similarity", b, 2.0, axis), eps)
+    return xp.sum(a * b, axis=axis) / (length_a * length_b)
+
+
+def _with_axis(x: Tensor, axis: int, size: int) -> Tensor:
+    """`x` broadcast to have all `size` entries along a (negative) axis, so that its norm is that
+    of the whole vector."""
+    have = (1,) * (-axis - x.ndim) + x.shape
+    return xp.broadcast_to(x, (*have[:axis], size, *have[len(have) + axis + 1 :]))
+
+
+def pairwise_distance(
+    x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
+    """`‖x1 − x2 + eps‖ₚ` along the last axis; `eps` keeps the derivative finite at distance 0.
+
+    >>> import wengert as wg
+    >>> wg.nn.functional.pairwise_distance([[0.0, 0.0]], [[3.0, 4.0]], eps=0.0)
+    Tensor([5.], dtype=float32)
+    """
+    difference = as_tensor(x1) - as_tensor(x2) + eps
+    return _norm("pairwise_distance", difference, p, -1, keepdims=keepdim)
