@@ -197,8 +197,9 @@ def check_declaration(op: Op) -> None:
         assert any(isinstance(s, Wrong) for s in samples), "no erroneous sample"
     if op.operands and op.vjps:
         assert len(op.vjps) == len(op.operands), "not one vjp rule an operand"
-    if isinstance(op, (Linear, Multilinear)):  # the tangent rule is the op itself
-        assert any(op.vjps), "no transpose"
+    if type(op).jvp is not Op.jvp or type(op).vjp is not Op.vjp:  # a class that derives its rules
+        assert bool(op.vjps) == op.differentiable, "declared without a cotangent rule"
+        assert op.differentiable or not isinstance(op, (Linear, Multilinear)), "no transpose"
         return
     assert len(op.vjps) == len(op.jvps), "not as many tangent rules as cotangent rules"
     for i, (forward, backward) in enumerate(zip(op.jvps, op.vjps, strict=True)):
@@ -412,8 +413,9 @@ def check_not_finite(op: Op) -> None:
             inputs = [freeze(np.full(x.shape, value)) for x in case.inputs]
             problem = _failure(lambda *xs, case=case: _forward_and_back(case, xs), inputs)
             if problem is not None:
-                refused = isinstance(problem, WengertError) and op.cost == "compute"
-                assert refused and ERROR_FORM.search(str(problem)), f"{where}: {problem!r}"
+                assert op.cost == "compute", f"{where}: {problem!r}"
+                assert isinstance(problem, WengertError), f"{where}: {problem!r}"
+                assert ERROR_FORM.search(str(problem)), f"{where}: {problem}"
                 continue
             filled = bool(inputs) and all(x.size for x in inputs)
             if np.isnan(value) and filled and op.name not in ABSORBS_NAN:

@@ -38,7 +38,8 @@ def _by_id(node: Node) -> int:
 class Trace:
     """Collects what a function does to variables while it runs on symbolic tensors, and undoes it.
 
-    Used as a context; afterwards `writes` holds each written variable and the value it was given.
+    Used as a context; afterwards `writes` holds each written variable and the value it was given,
+    `grads` each leaf whose `.grad` was written.
     Under `vmap` it also knows the number of rows, what random draws are to do (`randomness`), and
     collects in `drawn` the symbolic tensors that stand for a row of random values, with the values.
     """
@@ -46,14 +47,21 @@ class Trace:
     def __init__(self, size: int | None = None, randomness: str = "same") -> None:
         self.size, self.randomness = size, randomness
         self.drawn: list[tuple[Tensor, Tensor]] = []
+        self.outer: Trace | None = None
         self.before: dict[int, tuple[Variable, Any, Node | None]] = {}
         self.writes: list[tuple[Variable, Tensor]] = []
+        self.grads_before: dict[Node, Tensor | None] = {}
+        self.grads: list[tuple[Node, Tensor | None]] = []
 
     def on_write(self, variable: Variable) -> None:
         """Called by `Variable.assign`, before the first and every later change."""
         key = id(variable)
         if key not in self.before:
             self.before[key] = (variable, variable._data, variable._node)
+
+    def on_grad(self, node: Node) -> None:
+        """Called before the `.grad` of a leaf changes."""
+        self.grads_before.setdefault(node, node.grad)
 
     def __enter__(self) -> Trace:
         self.outer = state.trace
@@ -67,6 +75,25 @@ class Trace:
         for variable, data, node in self.before.values():
             self.writes.append((variable, Tensor(variable._data, variable._node)))
             variable._data, variable._node = data, node
+        for leaf, grad in self.grads_before.items():
+            self.grads.append((leaf, leaf.grad))
+            leaf.grad = grad
+
+
+class Watch(Trace):
+    """Sees what a function writes, without undoing it; `before` holds the values from before."""
+
+    def on_write(self, variable: Variable) -> None:
+        super().on_write(variable)
+        if self.outer is not None:
+            self.outer.on_write(variable)
+
+    def on_grad(self, node: Node) -> None:
+        if self.outer is not None:
+            self.outer.on_grad(node)
+
+    def __exit__(self, *exc: object) -> None:
+        state.trace = self.outer
 
 
 @dataclass

@@ -111,8 +111,31 @@ class Node:
         self.saved = None
         self.out = None
 
+    def freeze(self) -> None:
+        """Let derivative rules see this node's kept values as constants from now on: what they
+        compute from them is then tracked only as far as the (co)tangents are."""
+        self.__class__ = FrozenNode  # type: ignore[assignment]
+
     def __repr__(self) -> str:
         return f"%{self.id} = {self.op.name} {Spec(self.shape, self.dtype)} at {self.site}"
+
+
+class FrozenNode(Node):
+    """A node of a graph that nothing further out tracks; see `Node.freeze`."""
+
+    __slots__ = ()
+
+    def value(self, i: int) -> Tensor:
+        """Operand `i` as a constant."""
+        from wengert.core.tensor import Tensor
+
+        return Tensor(super().value(i)._data)
+
+    def output(self) -> Tensor:
+        """The result as a constant."""
+        from wengert.core.tensor import Tensor
+
+        return Tensor(super().output()._data)
 
 
 def freed(node: Node) -> GradientError:

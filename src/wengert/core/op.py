@@ -217,16 +217,23 @@ def _record_several(
     picked = []
     for i, o in enumerate(out):
         choice = {"index": i, "count": len(out)}
-        chosen = Node(pick, choice, (node,), (None,), None, o.shape, o.dtype, origin)
+        spec = o if o.__class__ is Spec else None
+        chosen = Node(pick, choice, (node,), (None,), spec, o.shape, o.dtype, origin)
         picked.append(Tensor(o, chosen))
     return tuple(picked)
 
 
 def _record_symbolic(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
-    """In a trace nothing is computed: the node keeps all operands, and the result is a Spec."""
+    """In a trace nothing is computed: the node keeps all operands, and the result is a Spec.
+
+    It records whether or not recording is on, since the graph will be run; what is made while
+    recording is off becomes a constant by a `stop_gradient`.
+    """
     spec = op.infer(*[Spec.of(t._data) for t in args], **params)
     if op.several:
-        return _record_several(op, args, params, spec)
+        outs = _record_several(op, args, params, spec)
+        cut = not state.recording and op.vjps
+        return tuple(REGISTRY["stop_gradient"](o) for o in outs) if cut else outs
     origin = state.origin or site.capture(state.module)
     node = Node(
         op,
@@ -238,7 +245,8 @@ def _record_symbolic(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -
         spec.dtype,
         origin,
     )
-    return Tensor(spec, node)
+    out = Tensor(spec, node)
+    return out if state.recording or not op.vjps else REGISTRY["stop_gradient"](out)
 
 
 def explain(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from wengert.core.errors import ArgumentError
 
 if TYPE_CHECKING:
     from wengert.core.graph import Trace
     from wengert.core.site import Origin
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class _State(threading.local):
@@ -39,6 +46,24 @@ class recording:
 
     def __exit__(self, *exc: object) -> None:
         state.recording = self.stack.pop()
+
+    def __call__(self, f: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function, so that it runs in this mode."""
+        if inspect.isgeneratorfunction(f) or inspect.iscoroutinefunction(f):
+            raise ArgumentError(
+                "no_grad",
+                "a generator or coroutine cannot be decorated: its body runs after the call",
+                met=f.__qualname__,
+                fix="write `with wg.no_grad():` inside of it",
+            )
+        on = self.on
+
+        @wraps(f)
+        def switched(*args: P.args, **kwargs: P.kwargs) -> R:
+            with recording(on):
+                return f(*args, **kwargs)
+
+        return switched
 
 
 @contextmanager

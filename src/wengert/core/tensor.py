@@ -141,6 +141,8 @@ class Tensor(ArrayMethods):
                 met=f"{value.shape} for a tensor of {self.shape}",
                 fix="reshape the gradient",
             )
+        if state.trace is not None:
+            state.trace.on_grad(self._node)
         self._node.grad = value
 
     def retain_grad(self) -> None:

@@ -1,18 +1,25 @@
-"""Forward mode: tangents pushed along the recorded graph, by the same rules and node identities."""
+"""Forward mode: tangents pushed along the recorded graph, by the same rules and node identities.
+
+A node's *tangent* is the derivative of its result along the direction given by the tangents of the
+inputs. The walk goes through the nodes in the order of their making; a node that no tangent has
+reached is not visited.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wengert.core.errors import ArgumentError, ShapeError
+from wengert.core.errors import ArgumentError
 from wengert.core.node import Node
 from wengert.core.op import cast_to
 from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import TreeDef, tree_flatten
 from wengert.ops.movement import broadcast_to
-from wengert.transforms.reverse import Call, _check_floating, _release_tree, _split_aux, zeros_like
+from wengert.transforms.call import Call, flatten_floating, match, of_each, split_aux
+
+__all__ = ["jvp", "linearize"]
 
 
 def push(nodes: Sequence[Node], tangents: dict[Node, Any]) -> dict[Node, Any]:
@@ -21,16 +28,16 @@ def push(nodes: Sequence[Node], tangents: dict[Node, Any]) -> dict[Node, Any]:
     before = state.origin
     try:
         for node in nodes:
-            if node in tangents:
-                continue
-            parts = [None if p is None else known.get(p) for p in node.parents]
-            if all(t is None for t in parts):
+            if node in tangents or not node.op.vjps or known.keys().isdisjoint(node.parents):
                 continue
             code, instruction, module, _ = node.origin
             state.origin = (code, instruction, module, "tangent")
-            t = node.op.jvp(node, parts)
-            if isinstance(t, Tensor) and t.shape != node.shape:
-                t = broadcast_to(t, shape=node.shape)
+            t = node.op.jvp(node, [None if p is None else known.get(p) for p in node.parents])
+            if isinstance(t, Tensor):
+                if t.shape != node.shape:
+                    t = broadcast_to(t, shape=node.shape)
+                if t.dtype is not node.dtype:
+                    t = cast_to(t, node.dtype)
             if t is not None:
                 known[node] = t
     finally:
@@ -45,38 +52,16 @@ class _Pushforward:
         self, call: Call, outputs: list[Tensor], out_tree: TreeDef, in_tree: TreeDef
     ) -> None:
         self.call, self.outputs, self.out_tree, self.in_tree = call, outputs, out_tree, in_tree
-        self.nodes, self.connected = call.graph(outputs)
+        self.nodes, self.connected = call.linear_graph(outputs)
 
     def __call__(self, *tangents: Any) -> Any:
-        leaves, tree = tree_flatten(tangents)
-        if tree != self.in_tree:
-            raise ArgumentError(
-                "jvp",
-                "the tangents must have the structure of the primals",
-                met=f"{tree} for primals {self.in_tree}",
-                fix="pass one tangent a primal",
-            )
-        given: dict[Node, Any] = {}
-        connected = self.connected
-        for x, leaf in zip(self.call.inputs, leaves, strict=True):
-            t = as_tensor(leaf, x)
-            if t.shape != x.shape:
-                raise ShapeError(
-                    "jvp",
-                    "a tangent must have the shape of its primal",
-                    met=f"{t.shape} for a primal of {x.shape}",
-                    fix="pass ones_like(primal)",
-                )
-            assert x._node is not None
-            connected = connected or t._node is not None
-            given[x._node] = cast_to(t, x.dtype)
+        inputs = self.call.inputs
+        ts = match("jvp", tangents, inputs, self.in_tree, "tangent")
+        given = {x._node: t for x, t in zip(inputs, ts, strict=True) if x._node is not None}
+        connected = self.connected or any(t._node is not None for t in ts)
         with recording(connected and state.recording):
             known = push(self.nodes, given)
-            out = [
-                t if (t := known.get(o._node)) is not None else zeros_like(o)  # type: ignore[arg-type]
-                for o in self.outputs
-            ]
-        return self.out_tree.unflatten(out)
+        return self.out_tree.unflatten(of_each(self.outputs, known))
 
 
 def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
@@ -90,20 +75,19 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
     >>> float(f_jvp(1.0)), float(f_jvp(0.5))
     (6.0, 3.0)
     """
-    leaves, treedef = tree_flatten(primals)
-    _check_floating("jvp", primals, leaves)
+    leaves, treedef = flatten_floating("jvp", primals)
     call = Call("jvp", leaves)
     result = call.run(f, *treedef.unflatten(call.inputs))
     aux = None
     if has_aux:
-        result, aux = _split_aux("jvp", result)
+        result, aux = split_aux("jvp", result)
     outputs, out_tree = tree_flatten(result)
     outputs = [as_tensor(o) for o in outputs]
     pushforward = _Pushforward(call, outputs, out_tree, treedef)
     value = out_tree.unflatten(call.release(outputs, pushforward.connected))
     if not has_aux:
         return value, pushforward
-    return value, pushforward, _release_tree(call, aux)
+    return value, pushforward, call.release_tree(aux)
 
 
 def jvp(
@@ -122,11 +106,8 @@ def jvp(
         raise ArgumentError(
             "jvp",
             "primals and tangents must be tuples",
-            met=type(primals).__name__,
+            met=f"{type(primals).__name__} and {type(tangents).__name__}",
             fix="write jvp(f, (x,), (t,))",
         )
     value, pushforward, *aux = linearize(f, *primals, has_aux=has_aux)
     return (value, pushforward(*tangents), *aux)
-
-
-__all__ = ["jvp", "linearize"]

@@ -11,7 +11,7 @@ from wengert.core.graph import Graph, Trace, ancestors
 from wengert.core.node import Node
 from wengert.core.op import NO_PARAMS, bind
 from wengert.core.spec import Spec
-from wengert.core.state import state
+from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import TreeDef, tree_flatten, tree_paths
 from wengert.ops.structure import placeholder
@@ -27,11 +27,12 @@ def trace_leaves(
     f: Callable[..., Any], leaves: Sequence[Any], treedef: TreeDef, session: Trace | None = None
 ) -> tuple[Graph, TreeDef]:
     """Trace `f(*args, **kwargs)`, with `(args, kwargs)` given as leaves: a `Spec` becomes an input
-    of the graph, anything else is passed as it is."""
+    of the graph, anything else is passed as it is. All is recorded: whether what it computes is
+    tracked will be decided where the graph is run."""
     inputs = [symbolic(x) if isinstance(x, Spec) else x for x in leaves]
     starts = [x._node for x, given in zip(inputs, leaves, strict=True) if isinstance(given, Spec)]
     args, kwargs = treedef.unflatten(inputs)
-    with session or Trace() as session:
+    with session or Trace() as session, recording(True):
         outputs, out_tree = tree_flatten(f(*args, **kwargs))
         outputs = [as_tensor(o) for o in outputs]
     starts += [x._node for x, _ in session.drawn]
