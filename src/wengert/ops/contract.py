@@ -229,8 +229,9 @@ contract: Op = multilinear(
 # -- diagonals ---------------------------------------------------------------------------------
 
 
-def diagonal_length(rows: int, columns: int, offset: int) -> int:
-    """Number of entries on the diagonal that lies `offset` above the main one."""
+def diagonal_length(shape: Shape, offset: int) -> int:
+    """Number of entries on the diagonal of a matrix that lies `offset` above the main one."""
+    rows, columns = shape
     return max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
 
 
@@ -242,7 +243,7 @@ def _diagonal_spec(x: Shaped, offset: int) -> Spec:
             met=describe(x),
             fix="reshape to two axes or more",
         )
-    return Spec((*x.shape[:-2], diagonal_length(*x.shape[-2:], offset)), x.dtype)
+    return Spec((*x.shape[:-2], diagonal_length(x.shape[-2:], offset)), x.dtype)
 
 
 # The entries x[..., i, i + offset] of matrices.
@@ -272,18 +273,18 @@ def _embed(x: Array, offset: int, shape: Shape) -> Array:
 
 def _square_at(shape: Shape, offset: int) -> tuple[Any, ...]:
     """The square block of a matrix whose main diagonal is the diagonal at `offset`."""
-    n = diagonal_length(shape[0], shape[1], offset)
+    n = diagonal_length(shape, offset)
     row, column = max(0, -offset), max(0, offset)
     return (..., slice(row, row + n), slice(column, column + n))
 
 
 def _embed_spec(x: Shaped, offset: int, shape: Shape) -> Spec:
-    if not x.shape or x.shape[-1] != diagonal_length(*shape, offset):
+    if not x.shape or x.shape[-1] != diagonal_length(shape, offset):
         raise ShapeError(
             "diagonal_embed",
             "the last axis must hold one entry for each place on the diagonal",
             met=f"{tuple(x.shape)} for the diagonal {offset} of {shape}, "
-            f"which has {diagonal_length(*shape, offset)} places",
+            f"which has {diagonal_length(shape, offset)} places",
             fix="change the shape of the matrix or the offset",
         )
     return Spec((*x.shape[:-1], *shape), x.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -153,21 +154,16 @@ def add_windows(x: Array, shape: Shape, stride: Sizes, dilation: Sizes) -> Array
     lead = x.ndim - 2 * count
     out, size = x.shape[lead : lead + count], x.shape[lead + count :]
     total = np.zeros((*x.shape[:lead], *shape), x.dtype)
-    behind = (slice(None),) * count
-    # Places and window entries play the same part: loop over the fewer of the two.
-    if prod(size) <= prod(out):
-        loop, length, step, stretch = size, out, dilation, stride
-        pick = [(..., *behind, *k) for k in np.ndindex(loop)]
-    else:
+    loop, length, step, stretch = size, out, dilation, stride
+    if prod(out) < prod(size):  # places and entries play the same part: loop over the fewer
         loop, length, step, stretch = out, size, stride, dilation
-        pick = [(..., *o, *behind) for o in np.ndindex(loop)]
-    for index, part in zip(np.ndindex(loop), pick, strict=True):
-        starts = [i * s for i, s in zip(index, step, strict=True)]
-        target = tuple(
-            slice(a, a + (n - 1) * s + 1, s)
-            for a, n, s in zip(starts, length, stretch, strict=True)
-        )
-        total[(..., *target)] += x[part]
+        x = x.transpose(*range(lead), *range(lead + count, x.ndim), *range(lead, lead + count))
+    for index in np.ndindex(loop):
+        target: list[Any] = [
+            slice(i * s, i * s + (n - 1) * t + 1, t)
+            for i, s, n, t in zip(index, step, length, stretch, strict=True)
+        ]
+        total[(..., *target)] += x[(..., *index)]
     return total
 
 
