@@ -15,6 +15,7 @@ from wengert.ops import (
     selection,
     scatter,
     sort,
+    special,
     structure,
     window,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "selection",
     "scatter",
     "sort",
+    "special",
     "structure",
     "window",
 ]

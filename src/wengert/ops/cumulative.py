@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from wengert.core import dtypes
 from wengert.core.errors import AxisError, ShapeError
 from wengert.core.op import Array, Op
 from wengert.core.rules import AxisErrorFor, custom, linear
-from wengert.core.sample import Sample, Wrong
+from wengert.core.sample import Sample, Sampler, Wrong
 from wengert.core.spec import Shaped, Spec, describe
 from wengert.core.tensor import Tensor
-from wengert.ops.elementwise import add, mul
+from wengert.ops.elementwise import add, mul, sub
+from wengert.ops.functions import exp
 from wengert.ops.movement import broadcast_to
-from wengert.ops.numerics import in_single
+from wengert.ops.numerics import in_single, largest
+from wengert.ops.selection import maximum, where
 
 
 def _same(op: str, x: Shaped, axis: int) -> Spec:
@@ -63,7 +66,6 @@ delay: Op = linear(
     samples=lambda rng: [
         Sample((rng.normal(size=(2, 3)),), {"axis": 1, "by": 1}),
         Sample((rng.normal(size=(3, 2)),), {"axis": 0, "by": -1}),
-        Sample((rng.normal(size=(2,)),), {"axis": 0, "by": 3}),
         Wrong((rng.normal(size=(2,)),), {"axis": 1, "by": 1}, AxisError, "no such axis"),
     ],
 )
@@ -97,10 +99,26 @@ cumsum: Op = linear(
 def _recurrence(a: Array, b: Array, axis: int, reverse: bool) -> Any:
     a = np.moveaxis(_along(a, axis, reverse), axis, 0)
     b = np.moveaxis(_along(b, axis, reverse), axis, 0)
-    out = np.array(b)
-    for i in range(1, len(out)):
-        out[i] += a[i] * out[i - 1]
+    out = np.array(b, order="C")
+    if out.size < _FEW * len(out):  # short rows: a loop over Python numbers is faster
+        columns = out.reshape(len(out), -1)
+        factors = a.reshape(columns.shape)
+        for j in range(columns.shape[1]):
+            columns[:, j] = _scalar_recurrence(factors[:, j].tolist(), columns[:, j].tolist())
+    else:
+        for i in range(1, len(out)):
+            out[i] += a[i] * out[i - 1]
     return _along(np.moveaxis(out, 0, axis), axis, reverse)
+
+
+_FEW = 16
+
+
+def _scalar_recurrence(a: list[float], b: list[float]) -> list[float]:
+    found = b[:1]
+    for factor, increment in zip(a[1:], b[1:], strict=True):
+        found.append(factor * found[-1] + increment)
+    return found
 
 
 def _recurrence_spec(a: Shaped, b: Shaped, axis: int, reverse: bool) -> Spec:
@@ -223,3 +241,83 @@ cumprod: Op = custom(
         Sample((np.array([2.0, 0.0, 3.0, 0.0, 5.0]),), {"axis": 0, "reverse": False}),
     ],
 )
+
+
+# -- logcumsumexp ------------------------------------------------------------------------------
+
+
+@in_single
+def _logcumsumexp(x: Array, axis: int) -> Any:
+    return np.logaddexp.accumulate(x, axis=axis)
+
+
+def _decay_and_share(x: Tensor, out: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """e^(outₜ₋₁ − outₜ) and e^(xₜ − outₜ), which add up to 1: the derivative is the recurrence
+    dₜ = decayₜ·dₜ₋₁ + shareₜ·tₜ. Both are 0 while out is −∞."""
+    level: Tensor = maximum(out, -largest(out.dtype))
+    first = Tensor(_start(out, axis, False)._values("logcumsumexp") == 1)
+    decay: Tensor = exp(where(first, 0.0, sub(_before(out, axis, False), level)))
+    share: Tensor = exp(sub(x, level))
+    return decay, share
+
+
+def _logcumsumexp_tangent(t: Tensor, x: Tensor, out: Tensor, axis: int) -> Tensor:
+    decay, share = _decay_and_share(x, out, axis)
+    tangent: Tensor = recurrence(decay, mul(t, share), axis=axis, reverse=False)
+    return tangent
+
+
+def _logcumsumexp_cotangent(g: Tensor, x: Tensor, out: Tensor, axis: int) -> Tensor:
+    decay, share = _decay_and_share(x, out, axis)
+    cotangent: Tensor = mul(share, _adjoint(g, decay, axis, False))
+    return cotangent
+
+
+logcumsumexp: Op = custom(
+    "logcumsumexp",
+    _logcumsumexp,
+    lambda x, axis: _same("logcumsumexp", x, axis),
+    jvps=(_logcumsumexp_tangent,),
+    vjps=(_logcumsumexp_cotangent,),
+    batch=lambda size, args, batched, axis: logcumsumexp(args[0], axis=axis + 1),
+    samples=lambda rng: [
+        Sample((rng.normal(size=(2, 4)),), {"axis": 1}),
+        Sample((rng.normal(size=(3, 2)),), {"axis": 0}),
+        Sample((np.zeros((0, 2)),), {"axis": 0}),
+        Sample((np.array([-np.inf, -1e3, 1e3, -np.inf]),), {"axis": 0}, smooth=False),
+        Wrong((np.zeros(2),), {"axis": 1}, AxisError, "no such axis"),
+    ],
+)
+
+
+# -- running extremes --------------------------------------------------------------------------
+
+
+def _record(name: str, ufunc: Any) -> Op:
+    """The op that says for each entry where the extreme of those up to it stands: the latest of
+    equal ones, and from the first NaN on the latest NaN."""
+
+    def reference(x: Array, axis: int) -> Any:
+        hit = np.isnan(x) if x.dtype.kind not in "biu" else np.zeros(x.shape, bool)
+        hit |= x == ufunc.accumulate(x, axis=axis)
+        position = np.arange(x.shape[axis]).reshape((-1,) + (1,) * (x.ndim - axis - 1))
+        return np.maximum.accumulate(np.where(hit, position, 0), axis=axis)
+
+    def infer(x: Shaped, axis: int) -> Spec:
+        return Spec(_same(name, x, axis).shape, dtypes.int64)
+
+    def batch(size: int, args: Any, batched: Any, axis: int) -> Any:
+        return op(args[0], axis=axis + 1)
+
+    draw: Sampler = lambda rng: [
+        Sample((rng.normal(size=(2, 5)),), {"axis": 1}),
+        Sample((np.array([1.0, 3.0, 3.0, np.nan, 5.0]),), {"axis": 0}),
+        Sample((rng.integers(0, 5, (0, 2)),), {"axis": 0}),
+        Wrong((np.zeros(2),), {"axis": 1}, AxisError, "no such axis"),
+    ]
+    op: Op = custom(name, reference, infer, batch=batch, samples=draw)
+    return op
+
+
+cummax_index = _record("cummax_index", np.maximum)
+cummin_index = _record("cummin_index", np.minimum)

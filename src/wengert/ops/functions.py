@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.core.errors import ShapeError
 from wengert.core.op import Array, Op
 from wengert.core.rules import elementwise
 from wengert.core.sample import Sample, Wrong
@@ -19,7 +20,6 @@ from wengert.ops.elementwise import (
     logical_and,
     mul,
     neg,
-    reciprocal,
     square,
     sub,
 )
@@ -59,6 +59,7 @@ def _log_pairs(rng: np.random.Generator) -> list[Sample | Wrong]:
         Sample((x[:, :1], y[0])),
         Sample((x[:0], y[:0])),
         Sample(far, smooth=False),
+        Wrong((x[:2], y), {}, ShapeError, "cannot be broadcast"),
     ]
 
 

@@ -96,10 +96,11 @@ where: Op = Where(
 
 def _share(v: Array, x: Array, y: Array) -> Any:
     half = np.multiply(v, v.dtype.type(0.5))
-    return np.where(x > y, v, np.where(x == y, half, np.zeros_like(v)))
+    return np.where(x < y, np.zeros_like(v), np.where(x == y, half, v))
 
 
-# What the winner of `maximum(x, y)` gets of v: all of it where x > y, half of it in a tie, else 0.
+# What x in `maximum(x, y)` gets of v: nothing where x < y, half of it in a tie, else (also where
+# one is NaN) all of it.
 share: Op = custom(
     "share",
     _share,
@@ -111,6 +112,7 @@ share: Op = custom(
     samples=lambda rng: [
         Sample((rng.normal(size=(3, 4)), rng.normal(size=(3, 1)), rng.normal(size=(4,)))),
         Sample((np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, 2.0]), np.ones(3)), smooth=False),
+        Wrong((np.zeros(3), np.zeros(2), np.zeros(3)), {}, ShapeError, "cannot be broadcast"),
     ],
 )
 
