@@ -32,6 +32,7 @@ from wengert.core.spec import Spec
 from wengert.core.tensor import Tensor
 from wengert.core.variable import Parameter, Variable
 from wengert.namespaces import *
+from wengert.namespaces.info import __array_api_version__, __array_namespace_info__
 from wengert.transforms import *
 
 from wengert import random  # isort: skip  (made of the functions above)

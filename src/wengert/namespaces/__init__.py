@@ -8,8 +8,13 @@ from wengert.namespaces.datatypes import *
 from wengert.namespaces.elementwise import *
 from wengert.namespaces.functions import *
 from wengert.namespaces.indexing import *
+from wengert.namespaces.info import *
 from wengert.namespaces.linear import *
 from wengert.namespaces.manipulation import *
+from wengert.namespaces.rearranging import *
 from wengert.namespaces.reductions import *
 from wengert.namespaces.searching import *
+from wengert.namespaces.segments import *
+from wengert.namespaces.sets import *
+from wengert.namespaces.sorting import *
 from wengert.namespaces.windows import *

@@ -21,6 +21,7 @@ from wengert.ops import index as _i
 from wengert.ops import scatter as _s
 from wengert.ops.elementwise import add, div, mul, neg, pow
 from wengert.ops.movement import broadcast_to, reshape
+from wengert.ops.pieces import concatenate
 from wengert.ops.selection import maximum, minimum, where
 
 __all__ = ["At", "getitem", "setitem", "take", "take_along_axis"]
@@ -110,6 +111,21 @@ def _scatter_product(op: Any) -> Any:
     return update
 
 
+def _scatter_extreme(op: Any) -> Any:
+    """The elements take part as one more entry each, so that ties are shared among all."""
+
+    def update(x: Tensor, index: Tensor, u: Tensor, axis: int) -> Tensor:
+        n, m = x.shape[axis], index.size
+        places = _i.ravel_index(reshape(index, shape=(m,)), shape=(n,), axes=(axis,))
+        u = reshape(u, shape=(*x.shape[:axis], m, *x.shape[axis + 1 :]))
+        entries = concatenate(x, u, axis=axis, sizes=(n, m))
+        index = concatenate(Tensor(np.arange(n)), places, axis=0, sizes=(n, m))
+        found: Tensor = op(entries, index, axis=axis, size=n)
+        return found
+
+    return update
+
+
 # For each kind of update: of distinct elements, and by index arrays that may repeat.
 _UPDATES: dict[str, tuple[Any, Any]] = {
     "set": (lambda old, new: new, _i.scatter),
@@ -117,8 +133,8 @@ _UPDATES: dict[str, tuple[Any, Any]] = {
     "multiply": (mul, _scatter_product(mul)),
     "divide": (div, _scatter_product(div)),
     "power": (pow, _scatter_product(pow)),
-    "min": (minimum, _s.scatter_min),
-    "max": (maximum, _s.scatter_max),
+    "min": (minimum, _scatter_extreme(_s.scatter_min)),
+    "max": (maximum, _scatter_extreme(_s.scatter_max)),
 }
 
 

@@ -209,7 +209,7 @@ class _Builder:
         axis = len(self.ranges)
         n = self.source[axis]
         if not -n <= i < n:
-            raise out_of_bounds(i, axis, n)
+            raise out_of_bounds(i, axis, n, -n)
         self.ranges.append((i % n, i % n + 1, 1))
 
     def _slice(self, s: slice) -> None:

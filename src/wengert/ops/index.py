@@ -33,9 +33,9 @@ Ints = tuple[int, ...]
 # -- what the references share -----------------------------------------------------------------
 
 
-def out_of_bounds(index: int, axis: int, size: int) -> BoundsError:
+def out_of_bounds(index: int, axis: int, size: int, lowest: int) -> BoundsError:
     """The error for an index that an axis does not have."""
-    fix = f"use {-size} to {size - 1}" if size else "the axis is empty: it has no element"
+    fix = f"use {lowest} to {size - 1}" if size else "the axis is empty: it has no element"
     return BoundsError(
         "index",
         f"index {index} is out of bounds for axis {axis} of size {size}",
@@ -44,13 +44,15 @@ def out_of_bounds(index: int, axis: int, size: int) -> BoundsError:
     )
 
 
-def wrapped(index: Array, size: int, axis: int) -> Array:
-    """Indices in [-size, size) as such in [0, size); the error for any other."""
+def wrapped(index: Array, size: int, axis: int, negative: bool = True) -> Array:
+    """Indices in [-size, size) (or [0, size), without `negative`) as such in [0, size); the error
+    for any other."""
     if index.size == 0:
         return index.astype(np.intp)
     low, high = int(index.min()), int(index.max())
-    if low < -size or high >= size:
-        raise out_of_bounds(low if low < -size else high, axis, size)
+    lowest = -size if negative else 0
+    if low < lowest or high >= size:
+        raise out_of_bounds(low if low < lowest else high, axis, size, lowest)
     index = index.astype(np.intp, copy=False)
     return index if low >= 0 else np.where(index < 0, index + size, index)
 
@@ -92,15 +94,15 @@ def check_updates(op: str, x: Shaped, index: Shaped, u: Shaped, axis: int) -> No
 # -- ravel_index -------------------------------------------------------------------------------
 
 
-def _ravel_index(*indices: Array, shape: Shape, axes: Ints) -> Array:
+def _ravel_index(*indices: Array, shape: Shape, axes: Ints, negative: bool = True) -> Array:
     _ravel_index_spec(*indices, shape=shape, axes=axes)
     flat: Any = 0
     for index, n, axis in zip(indices, shape, axes, strict=True):
-        flat = flat * n + wrapped(index, n, axis)
+        flat = flat * n + wrapped(index, n, axis, negative)
     return np.asarray(flat, np.int64)
 
 
-def _ravel_index_spec(*indices: Shaped, shape: Shape, axes: Ints) -> Spec:
+def _ravel_index_spec(*indices: Shaped, shape: Shape, axes: Ints, negative: bool = True) -> Spec:
     for index in indices:
         check_index("index", index)
     return Spec(broadcast("index", *(i.shape for i in indices)), dtypes.int64)
@@ -122,6 +124,12 @@ ravel_index: Op = custom(
         Sample((np.zeros((0,), np.int32),), {"shape": (0,), "axes": (0,)}),
         Wrong((np.array([0, 3]),), {"shape": (3,), "axes": (1,)}, BoundsError, "index 3 .* axis 1"),
         Wrong((np.array([0.0]),), {"shape": (3,), "axes": (0,)}, DtypeError, "must be integers"),
+        Wrong(
+            (np.array([0, -1]),),
+            {"shape": (3,), "axes": (0,), "negative": False},
+            BoundsError,
+            "index -1 .* use 0 to 2",
+        ),
         Wrong(
             (np.zeros(2, int), np.zeros(3, int)),
             {"shape": (3, 3), "axes": (0, 1)},

@@ -5,18 +5,19 @@ They serve `x.at[i].multiply/min/max` and the segment functions.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from wengert.core import dtypes
+from wengert.core.dtypes import DType
 from wengert.core.op import REGISTRY, Array, Op, cast_to
 from wengert.core.rules import custom, elementwise
-from wengert.core.sample import Sample
-from wengert.core.spec import Shaped, Spec
+from wengert.core.sample import Sample, Wrong
 from wengert.core.tensor import Tensor
-from wengert.ops.elementwise import add, div, equal, mul
+from wengert.ops.elementwise import div, equal, mul
 from wengert.ops.index import (
-    check_updates,
     element_index,
     gather,
     mask_for,
@@ -25,14 +26,12 @@ from wengert.ops.index import (
     scatter_batch,
     scatter_samples,
     scatter_spec,
-    update_batch,
-    update_samples,
     wrapped,
 )
 from wengert.ops.movement import broadcast_to, reshape
 from wengert.ops.pieces import concatenate, flip
 from wengert.ops.pieces import slice as take_slice
-from wengert.ops.selection import where
+from wengert.ops.selection import maximum, where
 
 # -- product -----------------------------------------------------------------------------------
 
@@ -136,66 +135,74 @@ same: Op = elementwise(
 
 
 def _shares(
-    v: Tensor, x: Tensor, index: Tensor, u: Tensor, out: Tensor, axis: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`v` divided by how many entries are tied for each result, and who they are, in x and u."""
-    tied_x, tied_u = same(x, out), same(u, gather(out, index, axis=axis))
-    ties = scatter_add(cast_to(tied_u, v.dtype), index, axis=axis, size=x.shape[axis])
-    return div(v, add(cast_to(tied_x, v.dtype), ties)), tied_x, tied_u
+    v: Tensor, u: Tensor, index: Tensor, out: Tensor, axis: int, size: int
+) -> tuple[Tensor, Tensor]:
+    """`v` divided by how many entries are tied for each result, and which entries they are."""
+    tied: Tensor = same(u, gather(out, index, axis=axis))
+    ties = scatter_add(cast_to(tied, v.dtype), index, axis=axis, size=size)
+    share: Tensor = div(v, maximum(ties, 1.0))  # nobody is tied where nothing was indexed
+    return share, tied
 
 
-def _x_share(v: Tensor, x: Tensor, index: Tensor, u: Tensor, out: Tensor, axis: int) -> Any:
-    share, tied, _ = _shares(v, x, index, u, out, axis)
-    return where(tied, share, 0.0)
-
-
-def _u_share(g: Tensor, x: Tensor, index: Tensor, u: Tensor, out: Tensor, axis: int) -> Any:
-    share, _, tied = _shares(g, x, index, u, out, axis)
+def _cotangent(g: Tensor, u: Tensor, index: Tensor, out: Tensor, axis: int, size: int) -> Any:
+    share, tied = _shares(g, u, index, out, axis, size)
     return where(tied, gather(share, index, axis=axis), 0.0)
 
 
-def _u_tangent(t: Tensor, x: Tensor, index: Tensor, u: Tensor, out: Tensor, axis: int) -> Any:
-    one = Tensor(np.ones((), t.dtype))
-    share, _, tied = _shares(broadcast_to(one, shape=x.shape), x, index, u, out, axis)
-    sums = scatter_add(where(tied, t, 0.0), index, axis=axis, size=x.shape[axis])
-    return mul(sums, share)
+def _tangent(t: Tensor, u: Tensor, index: Tensor, out: Tensor, axis: int, size: int) -> Any:
+    one = broadcast_to(Tensor(np.ones((), t.dtype)), shape=out.shape)
+    share, tied = _shares(one, u, index, out, axis, size)
+    return mul(scatter_add(where(tied, t, 0.0), index, axis=axis, size=size), share)
 
 
-def _extreme(name: str, ufunc: Any) -> Op:
-    """`x` with each indexed element replaced by the largest (smallest) of it and its updates; all
-    that are tied share the gradient equally."""
+def lowest(dtype: DType) -> Any:
+    """What every value of a dtype is at least: where a maximum starts from."""
+    if dtype == dtypes.bool:
+        return False
+    return np.iinfo(dtype).min if dtypes.is_integer(dtype) else -np.inf
 
-    def infer(x: Shaped, index: Shaped, u: Shaped, axis: int) -> Spec:
-        check_updates(name, x, index, u, axis)
-        return Spec(x.shape, x.dtype)
 
-    def reference(x: Array, index: Array, u: Array, axis: int) -> Array:
-        infer(x, index, u, axis)
-        size, out = x.shape[axis], np.array(x, order="C")
-        index = wrapped(index, size, axis)
-        places = element_index(index, x.shape[:axis], size, x.shape[axis + 1 :])
-        ufunc.at(out.reshape(-1), places, u.reshape(-1))
+def highest(dtype: DType) -> Any:
+    """What every value of a dtype is at most: where a minimum starts from."""
+    if dtype == dtypes.bool:
+        return True
+    return np.iinfo(dtype).max if dtypes.is_integer(dtype) else np.inf
+
+
+def _extreme_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
+    """Where nothing is indexed the result is infinite: no finite differences there."""
+    u = rng.normal(size=(2, 3, 4))
+    ties = np.array([1.0, 1.0, 2.0, np.nan, -np.inf])
+    return [
+        Sample((u, np.array([1, 0, 1])), {"axis": 1, "size": 2}),
+        Sample((u, np.array([[2, 0, 1], [-1, 1, 1]])), {"axis": 0, "size": 3}),
+        Sample((ties, np.array([0, 0, 1, 1, 3])), {"axis": 0, "size": 5}, smooth=False),
+        *[replace(s, smooth=False) if isinstance(s, Sample) else s for s in scatter_samples(rng)],
+    ]
+
+
+def _extreme(name: str, ufunc: Any, start: Any) -> Op:
+    """The largest (smallest) entry for each index; all that are tied share the gradient."""
+
+    def reference(u: Array, index: Array, axis: int, size: int) -> Array:
+        shape = scatter_spec(name, u, index, axis, size).shape
+        out = np.full(shape, start(u.dtype), u.dtype)
+        index, post = wrapped(index, size, axis), u.shape[axis + index.ndim :]
+        ufunc.at(out.reshape(-1), element_index(index, u.shape[:axis], size, post), u.reshape(-1))
         return out
 
     op: Op = custom(
         name,
         reference,
-        infer,
-        operands=("x", "index", "u"),
-        jvps=(_x_share, None, _u_tangent),
-        vjps=(_x_share, None, _u_share),
-        batch=update_batch(name),
-        samples=lambda rng: [
-            *update_samples(rng),
-            Sample(
-                (np.array([1.0, 2.0, 3.0]), np.array([0, 0, 1]), np.array([1.0, 1.0, 2.0])),
-                {"axis": 0},
-                smooth=False,
-            ),
-        ],
+        lambda u, index, axis, size: scatter_spec(name, u, index, axis, size),
+        operands=("u", "index"),
+        jvps=(_tangent, None),
+        vjps=(_cotangent, None),
+        batch=scatter_batch(name),
+        samples=_extreme_samples,
     )
     return op
 
 
-scatter_max: Op = _extreme("scatter_max", np.maximum)
-scatter_min: Op = _extreme("scatter_min", np.minimum)
+scatter_max: Op = _extreme("scatter_max", np.maximum, lowest)
+scatter_min: Op = _extreme("scatter_min", np.minimum, highest)
