@@ -126,12 +126,7 @@ def _samples(rng: np.random.Generator) -> list[Sample | Wrong]:
         Sample((rng.integers(0, 3, (2, 6)),), line),
         Sample(
             (rng.normal(size=(2, 5, 6)),),
-            {
-                "size": (3, 2),
-                "stride": (2, 1),
-                "dilation": (1, 2),
-                "padding": ((1, 1), (0, 1)),
-            },
+            {"size": (3, 2), "stride": (2, 1), "dilation": (1, 2), "padding": ((1, 1), (0, 1))},
         ),
         Sample((np.array([[-np.inf, -np.inf, 1.0, np.nan]]),), {**line, "padding": ((1, 1),)}),
         Sample((rng.normal(size=(0, 4)),), line),

@@ -14,7 +14,6 @@ from wengert.nn.functional.margins import *
 from wengert.nn.functional.normalization import *
 from wengert.nn.functional.padding import *
 from wengert.nn.functional.pooling import *
-from wengert.nn.functional.resizing import *
 from wengert.nn.functional.regression import *
+from wengert.nn.functional.resizing import *
 from wengert.nn.functional.simplex import *
-

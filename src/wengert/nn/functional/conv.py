@@ -25,9 +25,8 @@ from wengert.nn.functional.arguments import (
     unbatched,
 )
 from wengert.ops.convolve import conv, conv_input
-from wengert.ops.window import Padding
+from wengert.ops.window import Padding, windows
 from wengert.ops.window import fold as fold_windows
-from wengert.ops.window import windows
 
 __all__ = [
     "conv1d",
@@ -121,7 +120,8 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolution over (N, C, H, W): y[n,f,o] = Σ x[n, c, stride·o + dilation·k − padding]·w[f,c,k].
+    """Convolution over (N, C, H, W):
+    y[n, f, o] = Σ x[n, c, stride·o + dilation·k − padding]·w[f, c, k] + b[f].
 
     `padding` is a number of zeros on both sides of each axis, "valid" (none) or "same" (as many as
     keep the size, for stride 1). Fukushima 1980; LeCun et al. 1989.
@@ -308,7 +308,9 @@ def unfold(
     (1, 18, 4)
     """
     x, single = spatial("unfold", floating("unfold", input), 2)
-    kernel, stride, dilation, padding = _patch_sizes("unfold", kernel_size, stride, dilation, padding)
+    kernel, stride, dilation, padding = _patch_sizes(
+        "unfold", kernel_size, stride, dilation, padding
+    )
     if any(padding):
         x = xp.pad(x, ((0, 0), (0, 0), *((p, p) for p in padding)))
     seen = windows(x, size=kernel, stride=stride, dilation=dilation)  # (N, C, oh, ow, kh, kw)

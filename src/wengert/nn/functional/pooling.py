@@ -115,11 +115,7 @@ def _max_pool(
     x, single = spatial(op, floating(op, input), count)
     at_ = _Windows(op, x, count, kernel, stride, padding, dilation, ceil_mode)
     where: Tensor = argmax_windows(
-        x,
-        size=at_.size,
-        stride=at_.stride,
-        dilation=at_.dilation,
-        padding=at_.around(x.shape[2:]),
+        x, size=at_.size, stride=at_.stride, dilation=at_.dilation, padding=at_.around(x.shape[2:])
     )
     return _values_at(x, where, single, return_indices)
 
@@ -411,9 +407,7 @@ def weighted_axis(x: Tensor, weights: Tensor, axis: int) -> Tensor:
     return out
 
 
-def _adaptive_max(
-    op: str, count: int, input: Any, output_size: Any, return_indices: bool
-) -> Any:
+def _adaptive_max(op: str, count: int, input: Any, output_size: Any, return_indices: bool) -> Any:
     x, single = spatial(op, floating(op, input), count)
     shape = x.shape[2:]
     out = _output_size(op, output_size, shape)

@@ -12,8 +12,11 @@ from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.spec import describe
 from wengert.core.tensor import Tensor
 from wengert.nn.functional.arguments import Sizes, at, floating, sizes
-from wengert.nn.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
-from wengert.nn.functional.pooling import adaptive_avg_pool3d
+from wengert.nn.functional.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+)
 from wengert.ops.index import gather
 
 __all__ = ["interpolate", "pixel_shuffle", "pixel_unshuffle"]
