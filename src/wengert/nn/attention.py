@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from wengert import namespaces as xp
 from wengert.core import dtypes
@@ -50,6 +49,14 @@ class MultiheadAttention(Module):
     Source: Vaswani et al. 2017.
     """
 
+    in_proj_weight: Parameter | None
+    q_proj_weight: Parameter | None
+    k_proj_weight: Parameter | None
+    v_proj_weight: Parameter | None
+    in_proj_bias: Parameter | None
+    bias_k: Parameter | None
+    bias_v: Parameter | None
+
     def __init__(
         self,
         embed_dim: int,
@@ -61,8 +68,8 @@ class MultiheadAttention(Module):
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = False,
+        device: Any = None,
         dtype: Any = None,
-        generator: Any = None,
     ) -> None:
         super().__init__()
         _check_sizes(embed_dim, num_heads, dropout)
@@ -71,33 +78,33 @@ class MultiheadAttention(Module):
         self.kdim = embed_dim if kdim is None else kdim
         self.vdim = embed_dim if vdim is None else vdim
         self.dropout, self.batch_first, self.add_zero_attn = dropout, batch_first, add_zero_attn
-        self.packed = self.kdim == embed_dim and self.vdim == embed_dim
+        packed = self.kdim == embed_dim and self.vdim == embed_dim
 
         def parameter(wanted: bool, *shape: int) -> Parameter | None:
-            return Parameter(xp.zeros(shape, dtype=dtype)) if wanted else None
+            return Parameter(xp.zeros(shape, dtype=dtype, device=device)) if wanted else None
 
         e = embed_dim
-        self.register_parameter("in_proj_weight", parameter(self.packed, 3 * e, e))
-        self.register_parameter("q_proj_weight", parameter(not self.packed, e, e))
-        self.register_parameter("k_proj_weight", parameter(not self.packed, e, self.kdim))
-        self.register_parameter("v_proj_weight", parameter(not self.packed, e, self.vdim))
+        self.register_parameter("in_proj_weight", parameter(packed, 3 * e, e))
+        self.register_parameter("q_proj_weight", parameter(not packed, e, e))
+        self.register_parameter("k_proj_weight", parameter(not packed, e, self.kdim))
+        self.register_parameter("v_proj_weight", parameter(not packed, e, self.vdim))
         self.register_parameter("in_proj_bias", parameter(bias, 3 * e))
         self.register_parameter("bias_k", parameter(add_bias_kv, 1, 1, e))
         self.register_parameter("bias_v", parameter(add_bias_kv, 1, 1, e))
-        self.out_proj = Linear(e, e, bias=bias, dtype=dtype, generator=generator)
-        self.reset_parameters(generator)
+        self.out_proj = Linear(e, e, bias=bias, device=device, dtype=dtype)
+        self.reset_parameters()
 
-    def reset_parameters(self, generator: Any = None) -> None:
+    def reset_parameters(self) -> None:
         """Draw the projections anew (Glorot and Bengio 2010); biases become zero."""
         for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
             if (weight := getattr(self, name)) is not None:
-                init.xavier_uniform_(weight, generator=generator)
-        if self.in_proj_bias is not None:
-            init.zeros_(self.in_proj_bias)
-            init.zeros_(self.out_proj.bias)
-        if self.bias_k is not None:
-            init.xavier_normal_(self.bias_k, generator=generator)
-            init.xavier_normal_(self.bias_v, generator=generator)
+                init.xavier_uniform_(weight)
+        for bias in (self.in_proj_bias, self.out_proj.bias):
+            if bias is not None:
+                init.zeros_(bias)
+        for token in (self.bias_k, self.bias_v):
+            if token is not None:
+                init.xavier_normal_(token)
 
     def forward(
         self,
@@ -139,7 +146,7 @@ class MultiheadAttention(Module):
         )
         q, k, v = self._project(q, k, v, same)
         extra = 0
-        if self.bias_k is not None:
+        if self.bias_k is not None and self.bias_v is not None:
             k, v = _append(k, self.bias_k), _append(v, self.bias_v)
             extra += 1
         if self.add_zero_attn:
@@ -164,16 +171,15 @@ class MultiheadAttention(Module):
         self, q: Tensor, k: Tensor, v: Tensor, same: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values in embed_dim features each."""
-        e = self.embed_dim
-        if self.packed and same:  # one product in place of three
-            joint = F.linear(q, self.in_proj_weight, self.in_proj_bias)
+        e, b = self.embed_dim, self.in_proj_bias
+        if self.in_proj_weight is not None and same:  # one product in place of three
+            joint = F.linear(q, self.in_proj_weight, b)
             return joint[..., :e], joint[..., e : 2 * e], joint[..., 2 * e :]
-        if self.packed:
+        if self.in_proj_weight is not None:
             w = self.in_proj_weight
-            weights = w[:e], w[e : 2 * e], w[2 * e :]
+            weights: tuple[Any, ...] = w[:e], w[e : 2 * e], w[2 * e :]
         else:
             weights = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
-        b = self.in_proj_bias
         biases = (None, None, None) if b is None else (b[:e], b[e : 2 * e], b[2 * e :])
         q, k, v = map(F.linear, (q, k, v), weights, biases)
         return q, k, v
@@ -261,9 +267,7 @@ def _as_mask(name: str, mask: Any) -> Tensor:
     return m
 
 
-def _attention_mask(
-    mask: Any, is_causal: bool, shape: tuple[int, int, int, int]
-) -> Tensor | None:
+def _attention_mask(mask: Any, is_causal: bool, shape: tuple[int, int, int, int]) -> Tensor | None:
     """`attn_mask` in a form that broadcasts to (N, num_heads, L, S)."""
     rows, heads, length, source = shape
     if mask is None:
@@ -295,7 +299,7 @@ def _padding_mask(mask: Any, rows: int | None, source: int) -> Tensor | None:
             cause="a mask with the batch axis behind" if m.shape == expected[::-1] else "",
             fix="batch comes first in this mask, whatever batch_first says",
         )
-    return m.reshape((rows or 1, 1, 1, source))
+    return m.reshape((1 if rows is None else rows, 1, 1, source))
 
 
 def _merge_masks(attention: Tensor | None, padding: Tensor | None, dtype: Any) -> Tensor | None:
@@ -307,7 +311,7 @@ def _merge_masks(attention: Tensor | None, padding: Tensor | None, dtype: Any) -
         out = masks[0] if len(masks) == 1 else masks[0] | masks[1]
         return ~out
     added = [
-        xp.where(m, xp.asarray(-xp.inf, dtype=dtype), 0) if m.dtype == dtypes.bool else m
+        xp.where(m, xp.asarray(-math.inf, dtype=dtype), 0) if m.dtype == dtypes.bool else m
         for m in masks
     ]
     return added[0] if len(added) == 1 else added[0] + added[1]
@@ -317,5 +321,6 @@ def _allow_more(mask: Tensor | None, extra: int) -> Tensor | None:
     """The mask with room for appended tokens, which always take part."""
     if mask is None or not extra:
         return mask
-    more = np.full((*mask.shape[:-1], extra), mask.dtype == dtypes.bool).astype(mask.dtype)
-    return xp.concat([mask, Tensor(more)], axis=-1)
+    allowed = True if mask.dtype == dtypes.bool else 0.0
+    more = xp.full((*mask.shape[:-1], extra), allowed, dtype=mask.dtype)
+    return xp.concat([mask, more], axis=-1)

@@ -80,11 +80,7 @@ def scaled_dot_product_attention(
 
 
 def attention_weights(
-    query: Any,
-    key: Any,
-    attn_mask: Any = None,
-    is_causal: bool = False,
-    scale: float | None = None,
+    query: Any, key: Any, attn_mask: Any = None, is_causal: bool = False, scale: float | None = None
 ) -> Tensor:
     """The weights of `scaled_dot_product_attention`, (…, L, S): rows that sum to 1, or to 0 where
     every key is masked.
@@ -232,7 +228,8 @@ def sinusoidal_encoding(
     Source: Vaswani et al. 2017.
     """
     angle = _angles(np.arange(length), features, base)
-    waves = np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(length, -1)[:, :features]
+    pairs = np.stack([np.sin(angle), np.cos(angle)], axis=-1)
+    waves = pairs.reshape(length, 2 * angle.shape[1])[:, :features]
     return Tensor(waves.astype(dtypes.default_float() if dtype is None else dtypes.as_dtype(dtype)))
 
 

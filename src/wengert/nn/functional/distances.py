@@ -1,4 +1,4 @@
-"""Lengths of vectors, distances and angles between them."""
+"""Distances and angles between vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wengert.core.errors import ArgumentError
 from wengert.core.rules import broadcast, normalize_axis
 from wengert.core.tensor import Tensor, as_tensor
 
-__all__ = ["cosine_similarity", "normalize", "pairwise_distance"]
+__all__ = ["cosine_similarity", "pairwise_distance"]
 
 
 def _norm(op: str, x: Tensor, p: float, axis: int, keepdims: bool = False) -> Tensor:
@@ -26,19 +26,6 @@ def _norm(op: str, x: Tensor, p: float, axis: int, keepdims: bool = False) -> Te
     zero = total == 0
     safe = xp.where(zero, 1, total)
     return xp.where(zero, 0, xp.sqrt(safe) if p == 2 else xp.pow(safe, 1 / p))
-
-
-def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """`x / max(‖x‖ₚ, eps)`: vectors along `dim` scaled to unit length.
-
-    >>> import wengert as wg
-    >>> wg.nn.functional.normalize([[3.0, 4.0], [0.0, 0.0]])
-    Tensor([[0.6, 0.8],
-            [0. , 0. ]], dtype=float32)
-    """
-    x = as_tensor(input)
-    axis = normalize_axis("normalize", dim, x.ndim)
-    return x / xp.maximum(_norm("normalize", x, p, axis, keepdims=True), eps)
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:

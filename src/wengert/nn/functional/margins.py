@@ -14,8 +14,9 @@ from wengert.core.errors import ArgumentError, DtypeError, ShapeError
 from wengert.core.rules import broadcast
 from wengert.core.spec import describe
 from wengert.core.tensor import Tensor, as_tensor
-from wengert.nn.functional.distances import normalize, pairwise_distance
+from wengert.nn.functional.distances import pairwise_distance
 from wengert.nn.functional.losses import cross_entropy
+from wengert.nn.functional.normalization import normalize
 from wengert.nn.functional.reduction import (
     as_pair,
     check_classes,
@@ -70,7 +71,7 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor
     10000.0
     """
     x, t = as_pair("soft_margin_loss", input, target, reduction)
-    return reduced("soft_margin_loss", xp.logaddexp(-t * x, 0), reduction)
+    return reduced("soft_margin_loss", xp.softplus(-t * x), reduction)
 
 
 def margin_ranking_loss(
@@ -251,7 +252,7 @@ def multilabel_soft_margin_loss(
             met="a 0-d input",
             fix="use binary_cross_entropy_with_logits",
         )
-    loss = t * xp.logaddexp(-x, 0) + (1 - t) * xp.logaddexp(x, 0)
+    loss = t * xp.softplus(-x) + (1 - t) * xp.softplus(x)
     if weight is not None:
         loss = loss * as_tensor(weight, x)
     return reduced(op, xp.mean(loss, axis=-1), reduction)
@@ -309,8 +310,10 @@ def triplet_margin_with_distance_loss(
     """`triplet_margin_loss` with any distance, `distance_function(x, y)`; by default the Euclidean.
 
     >>> import wengert as wg
+    >>> def distance(x, y):
+    ...     return wg.sum(wg.abs(x - y), axis=-1)
     >>> loss = wg.nn.functional.triplet_margin_with_distance_loss(
-    ...     [[0.0]], [[1.0]], [[3.0]], distance_function=lambda x, y: wg.abs(x - y)[:, 0], margin=2.5
+    ...     [[0.0]], [[1.0]], [[3.0]], distance_function=distance, margin=2.5
     ... )
     >>> float(loss)
     0.5

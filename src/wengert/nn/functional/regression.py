@@ -78,9 +78,7 @@ def _huber(d: Tensor, delta: float) -> Tensor:
     return c * (d - c / 2)
 
 
-def smooth_l1_loss(
-    input: Any, target: Any, reduction: str = "mean", beta: float = 1.0
-) -> Tensor:
+def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """With d = x − t: `d²/(2·beta)` where |d| < beta, else `|d| − beta/2`; `|d|` for beta = 0.
 
     >>> import wengert as wg

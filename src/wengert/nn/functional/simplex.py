@@ -16,7 +16,6 @@ from wengert.nn.functional.reduction import check_classes
 __all__ = ["gumbel_softmax", "log_softmax", "one_hot", "softmax", "softmin"]
 
 
-
 def softmax(input: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     """`eˣ / Σ eˣ` along `dim`, without overflow. `dtype` casts the input first.
 
