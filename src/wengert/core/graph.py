@@ -31,6 +31,12 @@ def ancestors(outputs: Iterable[Node], stop: Iterable[Node] = ()) -> list[Node]:
     return sorted(seen, key=_by_id)
 
 
+def nodes_of(values: Iterable[Any]) -> list[Node]:
+    """The nodes of those values that are tracked tensors."""
+    found = [getattr(v, "_node", None) for v in values]
+    return [node for node in found if node is not None]
+
+
 def _by_id(node: Node) -> int:
     return node.id
 
@@ -115,7 +121,7 @@ class Graph:
         >>> [node.op.name for node in wg.Graph.of(wg.sum(x * x)).nodes]
         ['leaf', 'mul', 'sum']
         """
-        nodes = ancestors([t._node for t in outputs if t._node is not None])
+        nodes = ancestors(nodes_of(outputs))
         return cls(nodes, [n for n in nodes if not n.parents], list(outputs))
 
     def __len__(self) -> int:

@@ -26,6 +26,11 @@ Data = Any  # an ndarray, or the Spec that stands for it in a trace
 _number = count().__next__
 
 
+def next_id() -> int:
+    """A number that is larger than that of any node made before, and smaller than of any after."""
+    return _number()
+
+
 class Node:
     """One application of an op: `op(*parents, **params)`.
 
@@ -110,6 +115,8 @@ class Node:
         """Forget the kept values; the node can no longer be differentiated through."""
         self.saved = None
         self.out = None
+        if "call" in self.params:  # a function that would be run again, with what it holds
+            self.params = {}
 
     def freeze(self) -> None:
         """Let derivative rules see this node's kept values as constants from now on: what they

@@ -213,12 +213,17 @@ def _record_several(
     origin = state.origin or site.capture(state.module)
     parents = tuple([t._node for t in args])
     node = Node(op, params, parents, tuple([t._data for t in args]), out, (), out[0].dtype, origin)
+    return picks(node, out)
+
+
+def picks(node: Node, out: Sequence[Data]) -> tuple[Tensor, ...]:
+    """The results of a node with several, each behind its `pick` node."""
     pick = REGISTRY["pick"]
     picked = []
     for i, o in enumerate(out):
         choice = {"index": i, "count": len(out)}
         spec = o if o.__class__ is Spec else None
-        chosen = Node(pick, choice, (node,), (None,), spec, o.shape, o.dtype, origin)
+        chosen = Node(pick, choice, (node,), (None,), spec, o.shape, o.dtype, node.origin)
         picked.append(Tensor(o, chosen))
     return tuple(picked)
 

@@ -9,6 +9,7 @@ Each module lists its public functions in `__all__`; they all become `wengert.*`
 
 from wengert.transforms.backward import *
 from wengert.transforms.batch import *
+from wengert.transforms.checkpoint import *
 from wengert.transforms.forward import *
 from wengert.transforms.gradient import *
 from wengert.transforms.jacobian import *

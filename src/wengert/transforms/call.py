@@ -10,7 +10,7 @@ import numpy as np
 from wengert.core import site
 from wengert.core.dtypes import is_float
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError
-from wengert.core.graph import ancestors
+from wengert.core.graph import ancestors, nodes_of
 from wengert.core.node import Node
 from wengert.core.op import NO_PARAMS, cast_to
 from wengert.core.spec import Shaped, Spec
@@ -34,7 +34,7 @@ class Call:
     def __init__(self, name: str, primals: Sequence[Any]) -> None:
         self.name = name
         self.inputs = [fresh(as_tensor(p), connected=_is_connected(p)) for p in primals]
-        self.starts = {x._node for x in self.inputs if x._node is not None}
+        self.starts = set(nodes_of(self.inputs))
 
     def run(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `f` with recording switched on."""
@@ -46,13 +46,13 @@ class Call:
         finally:
             state.transforming = before
 
-    def graph(self, outputs: Iterable[Tensor]) -> tuple[list[Node], bool]:
+    def graph(self, outputs: Iterable[Any]) -> tuple[list[Node], bool]:
         """The nodes between the inputs and some outputs; and whether anything else is tracked
         there, so that what is computed from these nodes must stay connected."""
-        nodes = ancestors([t._node for t in outputs if t._node is not None], self.starts)
+        nodes = ancestors(nodes_of(outputs), self.starts)
         return nodes, any(map(self._reaches_out, nodes))
 
-    def linear_graph(self, outputs: Iterable[Tensor]) -> tuple[list[Node], bool]:
+    def linear_graph(self, outputs: Iterable[Any]) -> tuple[list[Node], bool]:
         """The same for a graph that will be walked often, as a linear map: where nothing else is
         tracked, its coefficients are constants."""
         nodes, connected = self.graph(outputs)
@@ -75,7 +75,7 @@ class Call:
     def release_tree(self, tree: Any) -> Any:
         """The same for a pytree of any values."""
         leaves, definition = tree_flatten(tree)
-        _, connected = self.graph([t for t in leaves if isinstance(t, Tensor)])
+        _, connected = self.graph(leaves)
         return definition.unflatten(self.release(leaves, connected))
 
 

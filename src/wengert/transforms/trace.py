@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert.core import site
-from wengert.core.graph import Graph, Trace, ancestors
+from wengert.core.graph import Graph, Trace, ancestors, nodes_of
 from wengert.core.node import Node
 from wengert.core.op import NO_PARAMS, bind
 from wengert.core.spec import Spec
 from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import TreeDef, tree_flatten, tree_paths
-from wengert.ops.structure import placeholder
+from wengert.ops.structure import pick, placeholder
 
 
 def symbolic(spec: Spec) -> Tensor:
@@ -30,14 +30,14 @@ def trace_leaves(
     of the graph, anything else is passed as it is. All is recorded: whether what it computes is
     tracked will be decided where the graph is run."""
     inputs = [symbolic(x) if isinstance(x, Spec) else x for x in leaves]
-    starts = [x._node for x, given in zip(inputs, leaves, strict=True) if isinstance(given, Spec)]
+    starts = nodes_of(x for x, given in zip(inputs, leaves, strict=True) if isinstance(given, Spec))
     args, kwargs = treedef.unflatten(inputs)
     with session or Trace() as session, recording(True):
         outputs, out_tree = tree_flatten(f(*args, **kwargs))
         outputs = [as_tensor(o) for o in outputs]
-    starts += [x._node for x, _ in session.drawn]
-    ends = outputs + [t for _, t in session.writes]
-    nodes = dependents(ancestors([t._node for t in ends if t._node is not None], starts), starts)
+    starts += nodes_of(row for row, _ in session.drawn)
+    ends = nodes_of(outputs + [value for _, value in session.writes])
+    nodes = dependents(ancestors(ends, starts), starts)
     return Graph(nodes, starts, outputs, session.writes), out_tree
 
 
@@ -60,18 +60,23 @@ def interpret(graph: Graph, inputs: Sequence[Tensor]) -> list[Tensor]:
             if node in known:
                 continue
             state.origin = node.origin
-            assert node.saved is not None
-            args = [
-                known[p] if p in known else Tensor(data, p)
-                for p, data in zip(node.parents, node.saved, strict=True)
-            ]
-            if node.op.name == "pick":
+            args = operands(node, known)
+            if node.op is pick:
                 known[node] = args[0][node.params["index"]]
             else:
                 known[node] = bind(node.op, tuple(args), node.params)
     finally:
         state.origin = before
-    return [known.get(t._node, t) for t in graph.outputs]
+    return [t if t._node is None else known.get(t._node, t) for t in graph.outputs]
+
+
+def operands(node: Node, known: dict[Node, Any]) -> list[Any]:
+    """The operands of a traced node: results that are known already, or the trace's constants."""
+    assert node.saved is not None
+    return [
+        known[p] if p in known else Tensor(data, p)
+        for p, data in zip(node.parents, node.saved, strict=True)
+    ]
 
 
 def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:

@@ -1,0 +1,260 @@
+"""`checkpoint`: keep nothing of a function for the backward pass but its inputs, and run it again.
+
+A checkpointed call becomes one node, whose parents are all tracked tensors that the function used:
+its arguments and what it closed over, found by looking at what it recorded. That record is dropped
+at once. When a derivative passes the node, the function is run again and its new record walked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from wengert.core import site
+from wengert.core.errors import GradientError
+from wengert.core.graph import Graph, Trace, Watch, nodes_of
+from wengert.core.node import FrozenNode, Node, next_id
+from wengert.core.op import Array, Op, bind, picks
+from wengert.core.sample import Sample, Wrong
+from wengert.core.spec import Shaped, Spec
+from wengert.core.state import recording, state
+from wengert.core.tensor import Tensor
+from wengert.core.tree import tree_flatten, tree_leaves, tree_map, tree_structure
+from wengert.ops.elementwise import mul
+from wengert.ops.functions import sin
+from wengert.ops.movement import broadcast_to
+from wengert.transforms.batch import run_batched
+from wengert.transforms.call import fresh
+from wengert.transforms.forward import push
+from wengert.transforms.replay import Before, is_symbolic, made_since, rewound
+from wengert.transforms.reverse import walk
+from wengert.transforms.trace import interpret, symbolic, trace_leaves
+
+__all__ = ["checkpoint"]
+
+
+def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, which for its derivatives keeps only its inputs and is run again.
+
+    Memory for time: what `f` computes in between is not kept for the backward pass. Gradients also
+    reach the tracked tensors and parameters that `f` closes over. The second run draws the same
+    random numbers as the first, and what it writes to variables (running statistics) is undone. A
+    value that `f` closes over must not change between the two runs: that is an error.
+
+    >>> import wengert as wg
+    >>> f = wg.checkpoint(lambda x: wg.sin(wg.sin(x)))
+    >>> bool(wg.grad(f)(1.0) == wg.cos(wg.sin(1.0)) * wg.cos(1.0))
+    True
+
+    Source: Griewank and Walther 2000; Chen et al., "Training deep nets with sublinear memory cost",
+    2016.
+    """
+
+    @wraps(f)
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        if not state.recording:
+            return f(*args, **kwargs)
+        start = next_id()
+        snapshot = _handles((args, kwargs))
+        with Watch() as watch:
+            outputs, out_tree = tree_flatten(f(*args, **kwargs))
+        new = [i for i, o in enumerate(outputs) if any(n.id > start for n in nodes_of([o]))]
+        symbolic_ones = [i for i in new if outputs[i].is_symbolic]
+        if symbolic_ones:
+            new = symbolic_ones
+            results = _record_in_trace([outputs[i] for i in new], start)
+        elif new:
+            results = _Again(f, snapshot, watch.before, new).record(outputs, start)
+        for i, result in zip(new, results if new else (), strict=True):
+            outputs[i] = result
+        return out_tree.unflatten(outputs)
+
+    return checkpointed
+
+
+class Checkpoint(Op):
+    """A function as an op. Its parameter `call` runs it `again`: from which nodes, the nodes that
+    this recorded, and the results."""
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    def vjp(self, node: Node, ct: Any, needs: Sequence[bool]) -> Sequence[Tensor | None]:
+        starts, nodes, outputs = self._again(node)
+        pairs = zip(outputs, ct, strict=True)
+        seeds = [(o._node, c) for o, c in pairs if c is not None and o._node is not None]
+        wanted = [start for start, need in zip(starts, needs, strict=True) if need]
+        found = walk(nodes, seeds, wanted, release=not state.recording)
+        return [found.get(start) for start in starts]
+
+    def jvp(self, node: Node, tangents: Sequence[Tensor | None]) -> Any:
+        starts, nodes, outputs = self._again(node)
+        given = {s: t for s, t in zip(starts, tangents, strict=True) if t is not None}
+        known = push(nodes, given)
+        return tuple(known.get(o._node) if o._node is not None else None for o in outputs)
+
+    def _again(self, node: Node) -> tuple[Sequence[Node], list[Node], Sequence[Tensor]]:
+        starts, nodes, outputs = node.params["call"].again(node)
+        if isinstance(node, FrozenNode):
+            for inner in nodes:
+                inner.freeze()
+        return starts, nodes, outputs
+
+
+# -- outside of traces: the function itself is run again -----------------------------------------
+
+
+class _Again:
+    """A call that can be repeated: function, arguments, and the variables as they were."""
+
+    def __init__(
+        self, f: Callable[..., Any], arguments: Any, before: Before, new: list[int]
+    ) -> None:
+        self.f, self.arguments, self.before, self.new = f, arguments, before, new
+
+    def record(self, outputs: Sequence[Tensor], start: int) -> tuple[Tensor, ...]:
+        """The node that stands for the call, as the tensors of its results."""
+        inside, self.boundary = made_since(start, nodes_of(outputs[i] for i in self.new))
+        self.seen = _values_seen(inside, self.boundary)
+        data = tuple(outputs[i]._data for i in self.new)
+        node = Node(
+            checkpoint_op,
+            {"call": self},
+            tuple(self.boundary),
+            (None,) * len(self.boundary),
+            None,
+            (),
+            data[0].dtype,
+            state.origin or site.capture(state.module),
+        )
+        return picks(node, data)
+
+    def again(self, node: Node) -> tuple[Sequence[Node], list[Node], Sequence[Tensor]]:
+        args, kwargs = self.arguments
+        start = next_id()
+        with rewound(self.before), recording(True):
+            results = tree_leaves(self.f(*args, **kwargs))
+        outputs = [results[i] for i in self.new] if len(results) > self.new[-1] else []
+        inside, boundary = made_since(start, nodes_of(outputs))
+        same = boundary == self.boundary and len(nodes_of(outputs)) == len(self.new)
+        if not same or not _equal(_values_seen(inside, boundary), self.seen):
+            raise GradientError(
+                "checkpoint",
+                "the second run of the function did not repeat the first",
+                met=f"a call made at {node.site}",
+                cause="a parameter that was updated, or a tensor that was rebound, between the "
+                "forward and the backward pass; or a function of outside state",
+                fix="call backward() before the optimizer's step, and pass what changes as an "
+                "argument",
+            )
+        return boundary, inside, outputs
+
+
+def _handles(tree: Any) -> Any:
+    """The same arguments behind new handles, which a later `x += y` does not rebind. Modules and
+    variables stay themselves: they are boxes, and what is in them is checked in the second run."""
+
+    def handle(x: Any) -> Any:
+        return Tensor(x._data, x._node) if type(x) is Tensor else x
+
+    return tree_map(handle, tree, is_leaf=lambda v: not isinstance(v, (list, tuple, dict)))
+
+
+def _values_seen(inside: Sequence[Node], boundary: Sequence[Node]) -> dict[Node, Any]:
+    """The values of boundary nodes, as far as nodes inside kept them."""
+    outside = set(boundary)
+    return {
+        parent: data
+        for node in inside
+        for parent, data in zip(node.parents, node.saved or (), strict=False)
+        if parent in outside and data is not None
+    }
+
+
+def _equal(a: dict[Node, Any], b: dict[Node, Any]) -> bool:
+    return a.keys() == b.keys() and all(
+        a[n] is b[n] or np.array_equal(a[n], b[n], equal_nan=True) for n in a
+    )
+
+
+# -- in a trace: the graph of the function is run again ------------------------------------------
+
+
+class _Closed:
+    """A traced function: all that it depends on is an operand."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def __call__(self, *operands: Tensor) -> list[Tensor]:
+        return interpret(self.graph, operands)
+
+    def again(self, node: Node) -> tuple[Sequence[Node], list[Node], Sequence[Tensor]]:
+        inputs = [fresh(node.value(i), connected=True) for i in range(len(node.parents))]
+        start = next_id()
+        with recording(True):
+            outputs = self(*inputs)
+        inside, _ = made_since(start, nodes_of(outputs))
+        return nodes_of(inputs), inside, outputs
+
+
+def _record_in_trace(outputs: Sequence[Tensor], start: int) -> tuple[Tensor, ...]:
+    """One node for what was recorded since `start`; values that are known (not symbolic) and the
+    inputs of traces are its operands."""
+    inside, _ = made_since(start, nodes_of(outputs))
+    inner = {node for node in inside if is_symbolic(node)}
+    operands: dict[Node, Tensor] = {}
+    for node in inside:
+        for parent, data in zip(node.parents, node.saved or (), strict=False):
+            if node in inner and parent is not None and parent not in inner:
+                operands.setdefault(parent, Tensor(data, parent))
+    nodes = [node for node in inside if node in inner]
+    graph = Graph([*operands, *nodes], list(operands), list(outputs))
+    results: tuple[Tensor, ...] = bind(
+        checkpoint_op, tuple(operands.values()), {"call": _Closed(graph)}
+    )
+    return results
+
+
+def _reference(*arrays: Array, call: _Closed) -> tuple[Array, ...]:
+    with recording(False):
+        return tuple(o._data for o in call(*map(Tensor, arrays)))
+
+
+def _infer(*specs: Shaped, call: _Closed) -> tuple[Spec, ...]:
+    with Trace(), recording(True):
+        return tuple(Spec.of(o) for o in call(*(symbolic(Spec.of(s)) for s in specs)))
+
+
+def _batch(size: int, args: Sequence[Tensor], batched: Sequence[bool], call: _Closed) -> Any:
+    @checkpoint
+    def rows(*operands: Tensor) -> tuple[Tensor, ...]:
+        found = run_batched(call.graph, size, operands, batched)
+        return tuple(x if b else broadcast_to(x, shape=(size, *x.shape)) for x, b in found)
+
+    return rows(*args)
+
+
+def _samples(rng: np.random.Generator) -> list[Sample | Wrong]:
+    x, y = rng.normal(size=(2, 3)), rng.normal(size=(3,))
+    specs = [Spec.of(x), Spec.of(y)]
+    graph, _ = trace_leaves(lambda x, y: mul(sin(x), y), specs, tree_structure(((0, 0), {})))
+    return [Sample((x, y), {"call": _Closed(graph)})]
+
+
+checkpoint_op = Checkpoint(
+    "checkpoint",
+    _reference,
+    _infer,
+    operands=(),
+    vjps=(None,),
+    jvps=(None,),
+    batch=_batch,
+    samples=_samples,
+    cost="compute",
+    several=True,
+)
