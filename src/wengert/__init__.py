@@ -5,7 +5,9 @@
 PyTorch's (`wg.nn`, `wg.optim`).
 """
 
+import importlib
 import sys
+from typing import TYPE_CHECKING, Any
 
 from wengert import errors, tree
 from wengert import ops as _ops
@@ -35,9 +37,20 @@ from wengert.namespaces import *
 from wengert.namespaces.info import __array_api_version__, __array_namespace_info__
 from wengert.transforms import *
 
-from wengert import random  # isort: skip  (made of the functions above)
+from wengert import optim, random  # isort: skip  (made of the functions above)
 from wengert.random import manual_seed  # isort: skip
 
 __version__ = "0.1.0"
 
 _bind_namespace(sys.modules[__name__])
+
+if TYPE_CHECKING:
+    from wengert import nn
+
+_ON_DEMAND = ("nn",)  # rooms that are imported when they are first used, to start fast
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_DEMAND:
+        return importlib.import_module(f"wengert.{name}")
+    raise AttributeError(f"module 'wengert' has no attribute {name!r}")
