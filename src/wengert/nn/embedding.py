@@ -83,7 +83,8 @@ class Embedding(Module):
                 met=describe(table),
                 fix="reshape it",
             )
-        layer = cls(*table.shape, dtype=table.dtype, **options)
+        rows, features = table.shape
+        layer = cls(rows, features, **{"dtype": table.dtype, **options})
         layer.weight.assign(table)
         layer.requires_grad_(not freeze)
         return layer

@@ -302,8 +302,8 @@ class RMSNorm(_Affine):
     """x / √(mean(x²) + eps)·weight over the last axes; `eps` is that of the dtype by default.
 
     >>> import wengert as wg
-    >>> wg.nn.RMSNorm(2, eps=3.5)(wg.asarray([3.0, 4.0]))
-    Tensor([0.75, 1. ], dtype=float32)
+    >>> wg.nn.RMSNorm(2, eps=3.5)(wg.asarray([3.0, 4.0])).tolist()
+    [0.75, 1.0]
 
     Source: Zhang and Sennrich 2019.
     """

@@ -48,9 +48,8 @@ class Upsample(Module):
         )
 
     def extra_repr(self) -> str:
-        target = (
-            f"size={self.size}" if self.size is not None else f"scale_factor={self.scale_factor}"
-        )
+        name = "scale_factor" if self.size is None else "size"
+        target = f"{name}={getattr(self, name)}"
         return f"{target}, mode={self.mode!r}"
 
 

@@ -31,7 +31,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     last = x.ndim
     lead = tuple(range(last - 1))
     out: Tensor = contract(x, weight, subs=((*lead, last - 1), (last, last - 1), (*lead, last)))
-    return out if bias is None else out + bias
+    return out if bias is None else out + as_tensor(bias)
 
 
 def _wrong_features(op: str, x: Tensor, weight: Tensor) -> ShapeError:
@@ -72,7 +72,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     # Σ_i x_i·W_kij first, so that the result needs one more contraction over j only.
     half: Tensor = contract(x, weight, subs=((*lead, n), (n + 1, n, n + 2), (*lead, n + 1, n + 2)))
     out: Tensor = contract(half, y, subs=((*lead, n + 1, n + 2), (*lead, n + 2), (*lead, n + 1)))
-    return out if bias is None else out + bias
+    return out if bias is None else out + as_tensor(bias)
 
 
 def embedding(

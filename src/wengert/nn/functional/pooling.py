@@ -417,7 +417,7 @@ def _adaptive_max(op: str, count: int, input: Any, output_size: Any, return_indi
             _max_pool(op, count, x, kernel, None, 0, 1, False, return_indices), single
         )
     place: Any = np.zeros((), np.int64)  # of each entry of each region: (*out, entries)
-    for axis, (n, o) in enumerate(zip(shape, out, strict=True)):
+    for n, o in zip(shape, out, strict=True):
         start, end = _regions(n, o)
         entry = np.minimum(start[:, None] + np.arange(np.max(end - start)), end[:, None] - 1)
         place = place[..., None, None] * n + entry
