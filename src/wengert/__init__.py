@@ -37,7 +37,7 @@ from wengert.namespaces import *
 from wengert.namespaces.info import __array_api_version__, __array_namespace_info__
 from wengert.transforms import *
 
-from wengert import optim, random  # isort: skip  (made of the functions above)
+from wengert import random  # isort: skip  (made of the functions above)
 from wengert.random import manual_seed  # isort: skip
 
 __version__ = "0.1.0"
@@ -45,9 +45,9 @@ __version__ = "0.1.0"
 _bind_namespace(sys.modules[__name__])
 
 if TYPE_CHECKING:
-    from wengert import nn
+    from wengert import nn, optim
 
-_ON_DEMAND = ("nn",)  # rooms that are imported when they are first used, to start fast
+_ON_DEMAND = ("nn", "optim")  # rooms that are imported when they are first used, to start fast
 
 
 def __getattr__(name: str) -> Any:
