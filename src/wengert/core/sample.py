@@ -32,4 +32,5 @@ class Wrong:
     match: str
 
 
-Sampler = Callable[[np.random.Generator], Sequence[Sample | Wrong]]
+# The generator is named in quotes: NumPy imports numpy.random (10 ms) when it is first asked for.
+Sampler = Callable[["np.random.Generator"], Sequence[Sample | Wrong]]

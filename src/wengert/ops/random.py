@@ -38,9 +38,9 @@ def blocks_for(count: int, dtype: dtypes.DType) -> int:
     return -(-count * dtype.itemsize // 32)
 
 
-class _Engine(threading.local):
-    """NumPy's Philox, one a thread, set to the wanted counter before each use: setting costs 1 µs,
-    making a new one 8."""
+class _Engine:
+    """NumPy's Philox, set to the wanted counter before each use: setting it costs 1 µs, making a
+    new one 8."""
 
     def __init__(self) -> None:
         self.bits = np.random.Philox(0)
@@ -66,7 +66,20 @@ class _Engine(threading.local):
         return self.bits.random_raw(count)
 
 
-_engine = _Engine()
+class _Engines(threading.local):
+    """One engine a thread, made when it is first needed."""
+
+    engine: _Engine | None = None
+
+
+_engines = _Engines()
+
+
+def _words(key: Array, counter: int, domain: int, count: int) -> Array:
+    engine = _engines.engine
+    if engine is None:
+        engine = _engines.engine = _Engine()
+    return engine.words(key, counter, domain, count)
 
 
 def _multiply_wide(a: np.uint64, b: Array) -> tuple[Array, Array]:
@@ -97,7 +110,7 @@ def _rows_of_words(keys: Array, counters: Array, domain: int, count: int) -> Arr
     if blocks <= 4:
         steps = counters[:, None] + np.arange(blocks, dtype=np.uint64)
         return philox(keys[:, None, :], steps, domain).reshape(len(keys), -1)[:, :count]
-    rows = [_engine.words(k, int(c), domain, count) for k, c in zip(keys, counters, strict=True)]
+    rows = [_words(k, int(c), domain, count) for k, c in zip(keys, counters, strict=True)]
     return np.stack(rows)
 
 
@@ -107,7 +120,7 @@ def _random_bits(
     count = math.prod(shape)
     words = count if dtype.itemsize == 8 else -(-count // 2)
     if key.ndim == 1 and counter.ndim == 0:
-        row = _engine.words(key, int(counter), domain, words).astype("<u8", copy=False)
+        row = _words(key, int(counter), domain, words).astype("<u8", copy=False)
         return row.view(dtype)[:count].reshape(shape)
     lead = np.broadcast_shapes(key.shape[:-1], counter.shape)
     keys = np.broadcast_to(key, (*lead, 2)).reshape(-1, 2)

@@ -8,7 +8,7 @@ is the functional style: the same key gives the same numbers, and `split` makes 
 from __future__ import annotations
 
 import math
-import secrets
+import os
 import threading
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from wengert.core.spec import Shape, Spec, describe
 from wengert.core.state import state
 from wengert.core.tensor import Tensor
 from wengert.core.variable import Variable
-from wengert.ops.random import DRAW, FOLD, SEED, SPLIT, blocks_for, random_bits, seed_words
+from wengert.ops.random import DRAW, FOLD, SEED, SPLIT, blocks_for, philox, random_bits, seed_words
 
 __all__ = [
     "Generator",
@@ -57,8 +57,8 @@ def key(seed: int) -> Tensor:
     ((2,), dtype('uint64'))
     """
     low, high = seed_words(seed)
-    root = Tensor(np.array([high, _SEED_KEY], np.uint64))
-    return _derive(root, _counter(low), SEED)
+    root = np.array([[high, _SEED_KEY]], np.uint64)
+    return Tensor(philox(root, np.array([low], np.uint64), SEED)[0, :2].copy())
 
 
 def split(key: Tensor, n: int = 2) -> Tensor:
@@ -292,7 +292,7 @@ class Generator:
 
 
 def _fresh_seed() -> int:
-    return secrets.randbits(128)
+    return int.from_bytes(os.urandom(16), "little")
 
 
 # -- the default generator -----------------------------------------------------------------------
