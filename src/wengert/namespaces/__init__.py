@@ -3,7 +3,9 @@
 Each module of this package lists its public functions in `__all__`; they all become `wengert.*`.
 """
 
+from wengert.namespaces.comparison import *
 from wengert.namespaces.creation import *
+from wengert.namespaces.cumulative import *
 from wengert.namespaces.datatypes import *
 from wengert.namespaces.elementwise import *
 from wengert.namespaces.functions import *
@@ -17,4 +19,6 @@ from wengert.namespaces.searching import *
 from wengert.namespaces.segments import *
 from wengert.namespaces.sets import *
 from wengert.namespaces.sorting import *
+from wengert.namespaces.special import *
+from wengert.namespaces.statistics import *
 from wengert.namespaces.windows import *

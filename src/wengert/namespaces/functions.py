@@ -1,4 +1,7 @@
-"""Element-wise functions: exponentials, logarithms, roots, trigonometric and hyperbolic ones."""
+"""Element-wise functions: exponentials, logarithms, roots, trigonometric and hyperbolic ones.
+
+Integers are converted to the default float.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Any
 
 from wengert.core.tensor import Tensor
 from wengert.ops import functions as _f
+from wengert.ops.elementwise import reciprocal
 
 __all__ = [
     "acos",
@@ -26,150 +30,258 @@ __all__ = [
     "log1p",
     "log2",
     "log10",
-    "logaddexp",
     "rsqrt",
-    "sigmoid",
     "sin",
     "sinh",
-    "softplus",
     "sqrt",
     "tan",
     "tanh",
 ]
 
+# -- exponentials, logarithms, roots -----------------------------------------------------------
+
 
 def exp(x: Any, /) -> Tensor:
-    """eˣ."""
+    """eˣ.
+
+    >>> import wengert as wg
+    >>> wg.exp(wg.asarray([0.0, 1.0]))
+    Tensor([1.      , 2.718282], dtype=float32)
+    """
     return _f.exp(x)
 
 
 def exp2(x: Any, /) -> Tensor:
-    """2ˣ."""
+    """2ˣ.
+
+    >>> import wengert as wg
+    >>> wg.exp2(wg.asarray([3.0, -1.0]))
+    Tensor([8. , 0.5], dtype=float32)
+    """
     return _f.exp2(x)
 
 
 def expm1(x: Any, /) -> Tensor:
-    """eˣ − 1, accurate near 0."""
+    """eˣ − 1, accurate near 0.
+
+    >>> import wengert as wg
+    >>> wg.expm1(wg.asarray([0.0, 1e-7]))
+    Tensor([0.0000000e+00, 1.0000001e-07], dtype=float32)
+    """
     return _f.expm1(x)
 
 
 def log(x: Any, /) -> Tensor:
-    """ln x."""
+    """The natural logarithm: −∞ at 0, NaN below.
+
+    >>> import wengert as wg
+    >>> wg.log(wg.asarray([1.0, 2.0]))
+    Tensor([0.       , 0.6931472], dtype=float32)
+    """
     return _f.log(x)
 
 
 def log2(x: Any, /) -> Tensor:
-    """The logarithm to base 2."""
+    """The logarithm to base 2.
+
+    >>> import wengert as wg
+    >>> wg.log2(wg.asarray([8.0, 0.5]))
+    Tensor([ 3., -1.], dtype=float32)
+    """
     return _f.log2(x)
 
 
 def log10(x: Any, /) -> Tensor:
-    """The logarithm to base 10."""
+    """The logarithm to base 10.
+
+    >>> import wengert as wg
+    >>> wg.log10(wg.asarray([100.0, 0.1]))
+    Tensor([ 2.0000002, -1.       ], dtype=float32)
+    """
     return _f.log10(x)
 
 
 def log1p(x: Any, /) -> Tensor:
-    """ln(1 + x), accurate near 0."""
+    """ln(1 + x), accurate near 0.
+
+    >>> import wengert as wg
+    >>> wg.log1p(wg.asarray([0.0, 1e-7]))
+    Tensor([0.0000000e+00, 9.9999994e-08], dtype=float32)
+    """
     return _f.log1p(x)
 
 
 def sqrt(x: Any, /) -> Tensor:
-    """√x."""
+    """√x: NaN for negative x; its derivative at 0 is ∞.
+
+    >>> import wengert as wg
+    >>> wg.sqrt(wg.asarray([4.0, 2.0]))
+    Tensor([2.       , 1.4142135], dtype=float32)
+    """
     return _f.sqrt(x)
 
 
 def rsqrt(x: Any, /) -> Tensor:
-    """1 / √x."""
-    from wengert.ops.elementwise import reciprocal
+    """1 / √x.
 
+    >>> import wengert as wg
+    >>> wg.rsqrt(wg.asarray([4.0, 0.25]))
+    Tensor([0.5, 2. ], dtype=float32)
+    """
     return reciprocal(_f.sqrt(x))
 
 
 def cbrt(x: Any, /) -> Tensor:
-    """The real cube root."""
+    """The real cube root.
+
+    >>> import wengert as wg
+    >>> wg.cbrt(wg.asarray([8.0, -27.0]))
+    Tensor([ 2.       , -2.9999998], dtype=float32)
+    """
     return _f.cbrt(x)
 
 
 def hypot(x1: Any, x2: Any, /) -> Tensor:
-    """√(x1² + x2²), without overflow in between."""
+    """√(x1² + x2²), without overflow in between; its derivative at (0, 0) is NaN.
+
+    >>> import wengert as wg
+    >>> wg.hypot(wg.asarray([3.0, 5.0]), wg.asarray([4.0, 12.0]))
+    Tensor([ 5., 13.], dtype=float32)
+    """
     return _f.hypot(x1, x2)
 
 
-def logaddexp(x1: Any, x2: Any, /) -> Tensor:
-    """ln(e^x1 + e^x2), without overflow in between."""
-    return _f.logaddexp(x1, x2)
-
-
-def sigmoid(x: Any, /) -> Tensor:
-    """1 / (1 + e⁻ˣ)."""
-    return _f.sigmoid(x)
-
-
-def softplus(x: Any, /) -> Tensor:
-    """ln(1 + eˣ)."""
-    return _f.softplus(x)
+# -- trigonometric -----------------------------------------------------------------------------
 
 
 def sin(x: Any, /) -> Tensor:
-    """The sine."""
+    """The sine.
+
+    >>> import wengert as wg
+    >>> wg.sin(wg.asarray([0.0, 1.0]))
+    Tensor([0.      , 0.841471], dtype=float32)
+    """
     return _f.sin(x)
 
 
 def cos(x: Any, /) -> Tensor:
-    """The cosine."""
+    """The cosine.
+
+    >>> import wengert as wg
+    >>> wg.cos(wg.asarray([0.0, 1.0]))
+    Tensor([1.       , 0.5403023], dtype=float32)
+    """
     return _f.cos(x)
 
 
 def tan(x: Any, /) -> Tensor:
-    """The tangent."""
+    """The tangent.
+
+    >>> import wengert as wg
+    >>> wg.tan(wg.asarray([0.0, 1.0]))
+    Tensor([0.       , 1.5574077], dtype=float32)
+    """
     return _f.tan(x)
 
 
 def asin(x: Any, /) -> Tensor:
-    """The inverse sine, in [−π/2, π/2]."""
+    """The inverse sine, in [−π/2, π/2]; NaN outside [−1, 1].
+
+    >>> import wengert as wg
+    >>> wg.asin(wg.asarray([0.0, 1.0]))
+    Tensor([0.       , 1.5707964], dtype=float32)
+    """
     return _f.asin(x)
 
 
 def acos(x: Any, /) -> Tensor:
-    """The inverse cosine, in [0, π]."""
+    """The inverse cosine, in [0, π]; NaN outside [−1, 1].
+
+    >>> import wengert as wg
+    >>> wg.acos(wg.asarray([1.0, 0.0]))
+    Tensor([0.       , 1.5707964], dtype=float32)
+    """
     return _f.acos(x)
 
 
 def atan(x: Any, /) -> Tensor:
-    """The inverse tangent, in [−π/2, π/2]."""
+    """The inverse tangent, in [−π/2, π/2].
+
+    >>> import wengert as wg
+    >>> wg.atan(wg.asarray([0.0, 1.0]))
+    Tensor([0.       , 0.7853982], dtype=float32)
+    """
     return _f.atan(x)
 
 
 def atan2(x1: Any, x2: Any, /) -> Tensor:
-    """The angle of the point (x2, x1), in [−π, π]."""
+    """The angle of the point (x2, x1), in [−π, π]; its derivative at (0, 0) is NaN.
+
+    >>> import wengert as wg
+    >>> wg.atan2(wg.asarray([1.0, 0.0]), wg.asarray([0.0, -1.0]))
+    Tensor([1.5707964, 3.1415927], dtype=float32)
+    """
     return _f.atan2(x1, x2)
 
 
+# -- hyperbolic --------------------------------------------------------------------------------
+
+
 def sinh(x: Any, /) -> Tensor:
-    """The hyperbolic sine."""
+    """The hyperbolic sine, (eˣ − e⁻ˣ)/2.
+
+    >>> import wengert as wg
+    >>> wg.sinh(wg.asarray([0.0, 1.0]))
+    Tensor([0.       , 1.1752012], dtype=float32)
+    """
     return _f.sinh(x)
 
 
 def cosh(x: Any, /) -> Tensor:
-    """The hyperbolic cosine."""
+    """The hyperbolic cosine, (eˣ + e⁻ˣ)/2.
+
+    >>> import wengert as wg
+    >>> wg.cosh(wg.asarray([0.0, 1.0]))
+    Tensor([1.       , 1.5430807], dtype=float32)
+    """
     return _f.cosh(x)
 
 
 def tanh(x: Any, /) -> Tensor:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent, sinh x / cosh x.
+
+    >>> import wengert as wg
+    >>> wg.tanh(wg.asarray([0.0, 1.0]))
+    Tensor([0.       , 0.7615942], dtype=float32)
+    """
     return _f.tanh(x)
 
 
 def asinh(x: Any, /) -> Tensor:
-    """The inverse hyperbolic sine."""
+    """The inverse hyperbolic sine.
+
+    >>> import wengert as wg
+    >>> wg.asinh(wg.asarray([0.0, 1.0]))
+    Tensor([0.       , 0.8813736], dtype=float32)
+    """
     return _f.asinh(x)
 
 
 def acosh(x: Any, /) -> Tensor:
-    """The inverse hyperbolic cosine."""
+    """The inverse hyperbolic cosine; NaN below 1.
+
+    >>> import wengert as wg
+    >>> wg.acosh(wg.asarray([1.0, 2.0]))
+    Tensor([0.      , 1.316958], dtype=float32)
+    """
     return _f.acosh(x)
 
 
 def atanh(x: Any, /) -> Tensor:
-    """The inverse hyperbolic tangent."""
+    """The inverse hyperbolic tangent: ±∞ at ±1, NaN outside.
+
+    >>> import wengert as wg
+    >>> wg.atanh(wg.asarray([0.0, 0.5]))
+    Tensor([0.        , 0.54930615], dtype=float32)
+    """
     return _f.atanh(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, AxisError
 from wengert.core.op import Array, Op, cast_to
-from wengert.core.rules import AxisErrorFor, custom, linear
+from wengert.core.rules import AxisErrorFor, custom, linear, normalize_axis
 from wengert.core.sample import Sample, Sampler, Wrong
 from wengert.core.spec import Shape, Shaped, Spec
 from wengert.core.tensor import Tensor
@@ -21,6 +22,19 @@ from wengert.ops.numerics import in_single, largest
 from wengert.ops.selection import maximum, where
 
 Axes = tuple[int, ...]
+Axis = int | tuple[int, ...] | None
+
+
+def axes_of(op: str, axis: Axis, ndim: int) -> Axes:
+    """The axes that a reduction goes over, sorted and without negative ones; None means all."""
+    if axis is None:
+        return tuple(range(ndim))
+    if isinstance(axis, (tuple, list)):
+        axes = sorted([normalize_axis(op, index(a), ndim) for a in axis])
+        if len(set(axes)) != len(axes):
+            raise AxisError(op, "an axis is named twice", repr(axis), fix="name each axis once")
+        return tuple(axes)
+    return (normalize_axis(op, index(axis), ndim),)
 
 
 def kept_shape(shape: Shape, axis: Axes) -> Shape:
@@ -28,10 +42,18 @@ def kept_shape(shape: Shape, axis: Axes) -> Shape:
     return tuple([1 if i in axis else n for i, n in enumerate(shape)])
 
 
+def kept(g: Tensor, shape: Shape, axis: Axes) -> Tensor:
+    """The result of a reduction of `shape`, with the axes that it dropped put back as size 1
+    (or, where they are the leading ones, left to broadcasting)."""
+    if axis == tuple(range(len(axis))):
+        return g
+    out: Tensor = reshape(g, shape=kept_shape(shape, axis))
+    return out
+
+
 def spread(g: Tensor, shape: Shape, axis: Axes) -> Tensor:
     """Broadcast the result of a reduction back over the axes that it dropped."""
-    if axis != tuple(range(len(axis))):  # leading axes come back by broadcasting alone
-        g = reshape(g, shape=kept_shape(shape, axis))
+    g = kept(g, shape, axis)
     out: Tensor = g if g.shape == shape else broadcast_to(g, shape=shape)
     return out
 
@@ -100,7 +122,7 @@ def _prod_tangent(t: Tensor, x: Tensor, axis: int) -> Tensor:
 
 
 def _prod_cotangent(g: Tensor, x: Tensor, axis: int) -> Tensor:
-    out: Tensor = mul(spread(g, x.shape, (axis,)), _others(x, axis))
+    out: Tensor = mul(kept(g, x.shape, (axis,)), _others(x, axis))
     return out
 
 
@@ -139,7 +161,7 @@ def _nonempty(x: Shaped, axis: Axes, op: str) -> Spec:
 
 def _hits(x: Tensor, out: Tensor, axis: Axes) -> tuple[Tensor, Tensor]:
     """Where the extreme value stands, and how many times it does."""
-    hit: Tensor = equal(x, spread(out, x.shape, axis))
+    hit: Tensor = equal(x, kept(out, x.shape, axis))
     count: Tensor = sum(cast_to(hit, x.dtype), axis=axis)
     return hit, count
 
@@ -154,7 +176,7 @@ def _extreme_tangent(t: Tensor, x: Tensor, out: Tensor, axis: Axes) -> Tensor:
 def _extreme_cotangent(g: Tensor, x: Tensor, out: Tensor, axis: Axes) -> Tensor:
     hit, count = _hits(x, out, axis)
     shape = x.shape
-    cotangent: Tensor = div(where(hit, spread(g, shape, axis), 0.0), spread(count, shape, axis))
+    cotangent: Tensor = div(where(hit, kept(g, shape, axis), 0.0), kept(count, shape, axis))
     return cotangent
 
 
@@ -188,39 +210,116 @@ max = _extreme("max", np.maximum)
 min = _extreme("min", np.minimum)
 
 
-# -- logsumexp ---------------------------------------------------------------------------------
+# -- softmax and logsumexp ---------------------------------------------------------------------
+# Written out of exp, max and sum each of these would keep four arrays and walk back nine steps; as
+# ops they keep one array and walk back four or five. Softmax losses and attention live on them.
+
+
+def _shifted(x: Array, axis: Axes) -> tuple[Array, Array]:
+    """x minus its maximum, so that exp cannot overflow, and that maximum."""
+    top = np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
+    return np.asarray(np.subtract(x, top)), top
+
+
+@in_single
+def _softmax(x: Array, axis: Axes) -> Any:
+    e, _ = _shifted(x, axis)
+    np.exp(e, out=e)
+    e /= np.add.reduce(e, axis=axis, keepdims=True)
+    return e
+
+
+@in_single
+def _log_softmax(x: Array, axis: Axes) -> Any:
+    z, _ = _shifted(x, axis)
+    return np.subtract(z, np.log(np.add.reduce(np.exp(z), axis=axis, keepdims=True)), out=z)
 
 
 @in_single
 def _logsumexp(x: Array, axis: Axes) -> Any:
-    top = np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
-    top = np.where(np.isinf(top), x.dtype.type(0), top)
-    total = np.add.reduce(np.exp(np.subtract(x, top)), axis=axis)
-    return np.log(total) + np.reshape(top, np.shape(total))
+    z, top = _shifted(x, axis)
+    infinite = np.isinf(top)
+    if infinite.any():  # an infinite maximum is the result
+        z[np.broadcast_to(infinite, z.shape)] = 0
+    total = np.add.reduce(np.exp(z), axis=axis)
+    return np.add(np.log(total), np.reshape(top, np.shape(total)))
 
 
-def softmax_from(x: Tensor, out: Tensor, axis: Axes) -> Tensor:
-    """softmax(x) from the logsumexp of x; 0 throughout where all of x is −∞."""
-    lowest = -float(largest(x.dtype))
-    level = maximum(out, lowest)
-    shares: Tensor = exp(sub(x, spread(level, x.shape, axis)))
-    return shares
+def _softmax_slope(g: Tensor, out: Tensor, axis: Axes) -> Tensor:
+    mean = kept(sum(mul(g, out), axis=axis), out.shape, axis)
+    slope: Tensor = mul(out, sub(g, mean))
+    return slope
 
 
-# The gradient is the softmax. As an op it keeps one array instead of four, and its backward pass
-# is three steps instead of nine; softmax losses and log_softmax are built on it.
+def _log_softmax_tangent(t: Tensor, out: Tensor, axis: Axes) -> Tensor:
+    mean = kept(sum(mul(t, exp(out)), axis=axis), out.shape, axis)
+    tangent: Tensor = sub(t, mean)
+    return tangent
+
+
+def _log_softmax_cotangent(g: Tensor, out: Tensor, axis: Axes) -> Tensor:
+    total = kept(sum(g, axis=axis), out.shape, axis)
+    cotangent: Tensor = sub(g, mul(exp(out), total))
+    return cotangent
+
+
+def _weights(x: Tensor, out: Tensor, axis: Axes) -> Tensor:
+    """softmax(x) from its logsumexp; 0 throughout where all of x is −∞."""
+    level = maximum(out, -largest(out.dtype))
+    weights: Tensor = exp(sub(x, kept(level, x.shape, axis)))
+    return weights
+
+
+def _logsumexp_tangent(t: Tensor, x: Tensor, out: Tensor, axis: Axes) -> Tensor:
+    tangent: Tensor = sum(mul(t, _weights(x, out, axis)), axis=axis)
+    return tangent
+
+
+def _logsumexp_cotangent(g: Tensor, x: Tensor, out: Tensor, axis: Axes) -> Tensor:
+    cotangent: Tensor = mul(kept(g, x.shape, axis), _weights(x, out, axis))
+    return cotangent
+
+
+def _row_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
+    far = np.array([[1e3, 999.0, 0.0], [-1e3, -1e3, -999.0], [-np.inf, 2.0, 1.0]])
+    return [
+        *reduce_samples(rng),
+        Sample((np.zeros((0, 2)),), {"axis": (0,)}),
+        Sample((far,), {"axis": (1,)}, smooth=False),
+    ]
+
+
+def _same_shape(x: Shaped, axis: Axes, op: str) -> Spec:
+    reduced_spec(x, axis, op)
+    return Spec(x.shape, x.dtype)
+
+
+softmax: Op = custom(
+    "softmax",
+    _softmax,
+    lambda x, axis: _same_shape(x, axis, "softmax"),
+    jvps=(_softmax_slope,),
+    vjps=(_softmax_slope,),  # the Jacobian diag(p) − p·pᵀ is symmetric
+    batch=lambda size, args, batched, axis: softmax(args[0], axis=shift(axis)),
+    samples=_row_samples,
+)
+log_softmax: Op = custom(
+    "log_softmax",
+    _log_softmax,
+    lambda x, axis: _same_shape(x, axis, "log_softmax"),
+    jvps=(_log_softmax_tangent,),
+    vjps=(_log_softmax_cotangent,),
+    batch=lambda size, args, batched, axis: log_softmax(args[0], axis=shift(axis)),
+    samples=_row_samples,
+)
 logsumexp: Op = custom(
     "logsumexp",
     _logsumexp,
     lambda x, axis: reduced_spec(x, axis, "logsumexp"),
-    jvps=(lambda t, x, out, axis: sum(mul(t, softmax_from(x, out, axis)), axis=axis),),
-    vjps=(lambda g, x, out, axis: mul(spread(g, x.shape, axis), softmax_from(x, out, axis)),),
+    jvps=(_logsumexp_tangent,),
+    vjps=(_logsumexp_cotangent,),
     batch=lambda size, args, batched, axis: logsumexp(args[0], axis=shift(axis)),
-    samples=lambda rng: [
-        *reduce_samples(rng),
-        Sample((rng.normal(size=(0, 2)),), {"axis": (0,)}),
-        Sample((np.array([[1e3, 999.0], [-1e3, -1e3], [-np.inf, 2.0]]),), {"axis": (1,)}, False),
-    ],
+    samples=_row_samples,
 )
 
 
