@@ -21,21 +21,26 @@ Before = dict[int, tuple[Variable, Any, Node | None]]  # as `Watch.before`
 
 
 @contextmanager
+def own_sites() -> Iterator[None]:
+    """Run user code inside a walk: its nodes get their own sites, not that of the walk's node."""
+    origin, state.origin = state.origin, None
+    try:
+        yield
+    finally:
+        state.origin = origin
+
+
+@contextmanager
 def rewound(before: Before) -> Iterator[None]:
     """Run the body as if the variables had the values of `before`, and undo what it writes.
 
     The counters of random generators are variables, so the body draws the same numbers again.
-    Nodes get their own sites: the body runs user code.
     """
-    origin, state.origin = state.origin, None
-    try:
-        with Trace() as session:
-            for variable, data, node in before.values():
-                session.on_write(variable)
-                variable._data, variable._node = data, node
-            yield
-    finally:
-        state.origin = origin
+    with own_sites(), Trace() as session:
+        for variable, data, node in before.values():
+            session.on_write(variable)
+            variable._data, variable._node = data, node
+        yield
 
 
 def made_since(start: int, outputs: Iterable[Node]) -> tuple[list[Node], list[Node]]:
