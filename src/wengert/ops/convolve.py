@@ -16,7 +16,6 @@ split into `groups` that do not mix: with G groups, x is (N, G·c, …), w (G·f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,9 @@ from wengert.core.rules import multilinear
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shape, Shaped, Spec, describe
 from wengert.core.tensor import Tensor
+from wengert.ops import unroll
 from wengert.ops.movement import permute, reshape
-from wengert.ops.window import Padding, Sizes, add_windows, places, view_windows
+from wengert.ops.window import Padding, Sizes, places
 
 # -- shapes ------------------------------------------------------------------------------------
 
@@ -124,79 +124,26 @@ def _check_places(op: str, size: Sizes, y: Shaped, out: Shape) -> None:
 # -- references --------------------------------------------------------------------------------
 
 
-def _pad(x: Array, padding: Padding) -> Array:
-    """`x` with zeros around its spatial axes."""
-    if not any(map(sum, padding)):
-        return x
-    spatial = zip(x.shape[2:], padding, strict=True)
-    full = np.zeros((*x.shape[:2], *(n + lo + hi for n, (lo, hi) in spatial)), x.dtype)
-    full[_inside(x.shape[2:], padding)] = x
-    return full
-
-
-def _inside(size: Shape, padding: Padding) -> tuple[Any, ...]:
-    """The index of what padding surrounds."""
-    return (..., *(slice(lo, lo + n) for n, (lo, _) in zip(size, padding, strict=True)))
-
-
-def _columns(
-    x: Array, size: Sizes, stride: Sizes, padding: Padding, dilation: Sizes, groups: int
-) -> Array:
-    """The windows of x as columns: (N, G, c·k, o)."""
-    seen = view_windows(_pad(x, padding), size, stride, dilation)  # (N, C, *o, *k)
-    count = len(size)
-    kernel_first = tuple(range(2 + count, 2 + 2 * count)) + tuple(range(2, 2 + count))
-    seen = seen.transpose(0, 1, *kernel_first)
-    depth = x.shape[1] // groups * prod(size)
-    return seen.reshape(x.shape[0], groups, depth, prod(seen.shape[2 + count :]))
-
-
 def _conv(x: Array, w: Array, **params: Any) -> Array:
-    out = _conv_spec(x, w, **params)
-    x, w = _wide(x), _wide(w)
-    groups = params["groups"]
-    columns = _columns(x, w.shape[2:], **params)
-    filters = w.reshape(groups, w.shape[0] // groups, columns.shape[2])
-    result: Array = np.matmul(filters, columns).reshape(out.shape)
-    return result.astype(out.dtype, copy=False)
+    return _filled(unroll.slide, _conv_spec(x, w, **params), x, w, params)
 
 
-def _conv_input(w: Array, y: Array, size: Sizes, **params: Any) -> Array:
-    out = _conv_input_spec(w, y, size=size, **params)
-    w, y = _wide(w), _wide(y)
-    groups, padding = params["groups"], params["padding"]
-    kernel, outs = w.shape[2:], y.shape[2:]
-    depth = w.shape[1] * prod(kernel)
-    filters = w.reshape(groups, w.shape[0] // groups, depth)
-    columns = np.matmul(
-        filters.swapaxes(1, 2), y.reshape(y.shape[0], groups, y.shape[1] // groups, prod(outs))
-    )
-    count = len(size)
-    seen = columns.reshape(*out.shape[:2], *kernel, *outs)
-    places_first = tuple(range(2 + count, 2 + 2 * count)) + tuple(range(2, 2 + count))
-    full = tuple(n + lo + hi for n, (lo, hi) in zip(size, padding, strict=True))
-    total = add_windows(
-        seen.transpose(0, 1, *places_first), full, params["stride"], params["dilation"]
-    )
-    return total[_inside(size, padding)].astype(out.dtype, copy=False)
+def _conv_input(w: Array, y: Array, **params: Any) -> Array:
+    return _filled(unroll.spread, _conv_input_spec(w, y, **params), w, y, params)
 
 
-def _conv_weight(x: Array, y: Array, size: Sizes, **params: Any) -> Array:
-    out = _conv_weight_spec(x, y, size=size, **params)
-    x, y = _wide(x), _wide(y)
-    groups = params["groups"]
-    columns = _columns(x, size, **params)  # (N, G, c·k, o)
-    rows = y.reshape(y.shape[0], groups, y.shape[1] // groups, columns.shape[3])
-    depth, length = columns.shape[2], columns.shape[0] * columns.shape[3]
-    right = columns.transpose(1, 0, 3, 2).reshape(groups, length, depth)
-    left = rows.transpose(1, 2, 0, 3).reshape(groups, rows.shape[2], length)
-    result: Array = np.matmul(left, right).reshape(out.shape)
-    return result.astype(out.dtype, copy=False)
+def _conv_weight(x: Array, y: Array, **params: Any) -> Array:
+    return _filled(unroll.weigh, _conv_weight_spec(x, y, **params), x, y, params)
 
 
-def _wide(x: Array) -> Array:
-    """Half precision accumulates in float32."""
-    return x.astype(np.float32) if x.dtype.itemsize == 2 and dtypes.is_float(x.dtype) else x
+def _filled(f: Any, out: Spec, a: Array, b: Array, params: dict[str, Any]) -> Array:
+    """`f(a, b)`, or zeros where there is nothing to sum."""
+    if not a.size or not b.size:
+        return np.zeros(out.shape, out.dtype)
+    if out.dtype.itemsize == 2 and dtypes.is_float(out.dtype):  # accumulates in float32
+        a, b = a.astype(np.float32), b.astype(np.float32)
+    found: Array = f(a, b, **params)
+    return found.astype(out.dtype, copy=False)
 
 
 # -- batching ----------------------------------------------------------------------------------

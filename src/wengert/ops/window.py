@@ -65,19 +65,19 @@ def no_padding(ndim: int) -> Padding:
 # -- windows and fold --------------------------------------------------------------------------
 
 
-def view_windows(x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
-    """A view of shape (*lead, *places, *size)."""
-    count = len(size)
-    lead = x.ndim - count
-    out = places("windows", x.shape[lead:], size, stride, dilation, no_padding(count))
-    steps = x.strides[lead:]
+def view_windows(x: Array, size: Sizes, stride: Sizes, dilation: Sizes, first: int) -> Array:
+    """A view of the windows over the axes from `first` on: (*before, *places, *size, *behind)."""
+    last = first + len(size)
+    out = places("windows", x.shape[first:last], size, stride, dilation, no_padding(len(size)))
+    steps = x.strides[first:last]
     return as_strided(
         x,
-        (*x.shape[:lead], *out, *size),
+        (*x.shape[:first], *out, *size, *x.shape[last:]),
         (
-            *x.strides[:lead],
+            *x.strides[:first],
             *(a * s for a, s in zip(steps, stride, strict=True)),
             *(a * d for a, d in zip(steps, dilation, strict=True)),
+            *x.strides[last:],
         ),
         writeable=False,
     )
@@ -85,7 +85,7 @@ def view_windows(x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array
 
 def _windows(x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
     _windows_spec(x, size, stride, dilation)
-    return view_windows(x, size, stride, dilation)
+    return view_windows(x, size, stride, dilation, x.ndim - len(size))
 
 
 def _windows_spec(x: Shaped, size: Sizes, stride: Sizes, dilation: Sizes) -> Spec:
@@ -148,30 +148,35 @@ windows: Op = linear(
 )
 
 
-def add_windows(x: Array, shape: Shape, stride: Sizes, dilation: Sizes) -> Array:
-    """Sum windows, of shape (*lead, *places, *size), into an array of shape (*lead, *shape)."""
-    count = len(shape)
-    lead = x.ndim - 2 * count
-    out, size = x.shape[lead : lead + count], x.shape[lead + count :]
-    total = np.zeros((*x.shape[:lead], *shape), x.dtype)
+def add_windows(
+    total: Array, seen: Array, size: Sizes, stride: Sizes, dilation: Sizes, first: int
+) -> None:
+    """Add windows up, in place: `seen` is shaped as `view_windows(total, …)` would be."""
+    middle = first + len(size)
+    last = middle + len(size)
+    out = seen.shape[first:middle]
     loop, length, step, stretch = size, out, dilation, stride
     if prod(out) < prod(size):  # places and entries play the same part: loop over the fewer
         loop, length, step, stretch = out, size, stride, dilation
-        x = x.transpose(*range(lead), *range(lead + count, x.ndim), *range(lead, lead + count))
+        order = (*range(middle, last), *range(first, middle))
+        seen = seen.transpose(*range(first), *order, *range(last, seen.ndim))
+    everything = (slice(None),) * first
+    rest = (slice(None),) * len(size)
     for index in np.ndindex(loop):
         target: list[Any] = [
             slice(i * s, i * s + (n - 1) * t + 1, t)
             for i, s, n, t in zip(index, step, length, stretch, strict=True)
         ]
-        total[(..., *target)] += x[(..., *index)]
-    return total
+        total[(*everything, *target)] += seen[(*everything, *rest, *index)]
 
 
 def _fold(x: Array, shape: Shape, stride: Sizes, dilation: Sizes) -> Array:
     _fold_spec(x, shape, stride, dilation)
-    if x.dtype.itemsize == 2 and dtypes.is_float(x.dtype):
-        return add_windows(x.astype(np.float32), shape, stride, dilation).astype(x.dtype)
-    return add_windows(x, shape, stride, dilation)
+    lead = x.ndim - 2 * len(shape)
+    half = x.dtype.itemsize == 2 and dtypes.is_float(x.dtype)  # accumulates in float32
+    total = np.zeros((*x.shape[:lead], *shape), np.float32 if half else x.dtype)
+    add_windows(total, x, x.shape[lead + len(shape) :], stride, dilation, lead)
+    return total.astype(x.dtype, copy=False)
 
 
 def _fold_spec(x: Shaped, shape: Shape, stride: Sizes, dilation: Sizes) -> Spec:
