@@ -45,8 +45,8 @@ def exp(x: Any, /) -> Tensor:
     """eˣ.
 
     >>> import wengert as wg
-    >>> wg.exp(wg.asarray([0.0, 1.0]))
-    Tensor([1.      , 2.718282], dtype=float32)
+    >>> round(float(wg.exp(1.0)), 4)
+    2.7183
     """
     return _f.exp(x)
 
@@ -65,8 +65,8 @@ def expm1(x: Any, /) -> Tensor:
     """eˣ − 1, accurate near 0.
 
     >>> import wengert as wg
-    >>> wg.expm1(wg.asarray([0.0, 1e-7]))
-    Tensor([0.0000000e+00, 1.0000001e-07], dtype=float32)
+    >>> round(float(wg.expm1(1e-7)), 12)
+    1e-07
     """
     return _f.expm1(x)
 
@@ -75,8 +75,8 @@ def log(x: Any, /) -> Tensor:
     """The natural logarithm: −∞ at 0, NaN below.
 
     >>> import wengert as wg
-    >>> wg.log(wg.asarray([1.0, 2.0]))
-    Tensor([0.       , 0.6931472], dtype=float32)
+    >>> round(float(wg.log(2.0)), 4)
+    0.6931
     """
     return _f.log(x)
 
@@ -95,8 +95,8 @@ def log10(x: Any, /) -> Tensor:
     """The logarithm to base 10.
 
     >>> import wengert as wg
-    >>> wg.log10(wg.asarray([100.0, 0.1]))
-    Tensor([ 2.0000002, -1.       ], dtype=float32)
+    >>> round(float(wg.log10(1000.0)), 4)
+    3.0
     """
     return _f.log10(x)
 
@@ -105,8 +105,8 @@ def log1p(x: Any, /) -> Tensor:
     """ln(1 + x), accurate near 0.
 
     >>> import wengert as wg
-    >>> wg.log1p(wg.asarray([0.0, 1e-7]))
-    Tensor([0.0000000e+00, 9.9999994e-08], dtype=float32)
+    >>> round(float(wg.log1p(1e-7)), 12)
+    1e-07
     """
     return _f.log1p(x)
 
@@ -115,8 +115,8 @@ def sqrt(x: Any, /) -> Tensor:
     """√x: NaN for negative x; its derivative at 0 is ∞.
 
     >>> import wengert as wg
-    >>> wg.sqrt(wg.asarray([4.0, 2.0]))
-    Tensor([2.       , 1.4142135], dtype=float32)
+    >>> round(float(wg.sqrt(2.0)), 4)
+    1.4142
     """
     return _f.sqrt(x)
 
@@ -135,8 +135,8 @@ def cbrt(x: Any, /) -> Tensor:
     """The real cube root.
 
     >>> import wengert as wg
-    >>> wg.cbrt(wg.asarray([8.0, -27.0]))
-    Tensor([ 2.       , -2.9999998], dtype=float32)
+    >>> round(float(wg.cbrt(-27.0)), 4)
+    -3.0
     """
     return _f.cbrt(x)
 
@@ -158,8 +158,8 @@ def sin(x: Any, /) -> Tensor:
     """The sine.
 
     >>> import wengert as wg
-    >>> wg.sin(wg.asarray([0.0, 1.0]))
-    Tensor([0.      , 0.841471], dtype=float32)
+    >>> round(float(wg.sin(1.0)), 4)
+    0.8415
     """
     return _f.sin(x)
 
@@ -168,8 +168,8 @@ def cos(x: Any, /) -> Tensor:
     """The cosine.
 
     >>> import wengert as wg
-    >>> wg.cos(wg.asarray([0.0, 1.0]))
-    Tensor([1.       , 0.5403023], dtype=float32)
+    >>> round(float(wg.cos(1.0)), 4)
+    0.5403
     """
     return _f.cos(x)
 
@@ -178,8 +178,8 @@ def tan(x: Any, /) -> Tensor:
     """The tangent.
 
     >>> import wengert as wg
-    >>> wg.tan(wg.asarray([0.0, 1.0]))
-    Tensor([0.       , 1.5574077], dtype=float32)
+    >>> round(float(wg.tan(1.0)), 4)
+    1.5574
     """
     return _f.tan(x)
 
@@ -188,8 +188,8 @@ def asin(x: Any, /) -> Tensor:
     """The inverse sine, in [−π/2, π/2]; NaN outside [−1, 1].
 
     >>> import wengert as wg
-    >>> wg.asin(wg.asarray([0.0, 1.0]))
-    Tensor([0.       , 1.5707964], dtype=float32)
+    >>> round(float(wg.asin(1.0)), 4)
+    1.5708
     """
     return _f.asin(x)
 
@@ -198,8 +198,8 @@ def acos(x: Any, /) -> Tensor:
     """The inverse cosine, in [0, π]; NaN outside [−1, 1].
 
     >>> import wengert as wg
-    >>> wg.acos(wg.asarray([1.0, 0.0]))
-    Tensor([0.       , 1.5707964], dtype=float32)
+    >>> round(float(wg.acos(0.0)), 4)
+    1.5708
     """
     return _f.acos(x)
 
@@ -208,8 +208,8 @@ def atan(x: Any, /) -> Tensor:
     """The inverse tangent, in [−π/2, π/2].
 
     >>> import wengert as wg
-    >>> wg.atan(wg.asarray([0.0, 1.0]))
-    Tensor([0.       , 0.7853982], dtype=float32)
+    >>> round(float(wg.atan(1.0)), 4)
+    0.7854
     """
     return _f.atan(x)
 
@@ -218,8 +218,8 @@ def atan2(x1: Any, x2: Any, /) -> Tensor:
     """The angle of the point (x2, x1), in [−π, π]; its derivative at (0, 0) is NaN.
 
     >>> import wengert as wg
-    >>> wg.atan2(wg.asarray([1.0, 0.0]), wg.asarray([0.0, -1.0]))
-    Tensor([1.5707964, 3.1415927], dtype=float32)
+    >>> round(float(wg.atan2(1.0, -1.0)), 4)
+    2.3562
     """
     return _f.atan2(x1, x2)
 
@@ -231,8 +231,8 @@ def sinh(x: Any, /) -> Tensor:
     """The hyperbolic sine, (eˣ − e⁻ˣ)/2.
 
     >>> import wengert as wg
-    >>> wg.sinh(wg.asarray([0.0, 1.0]))
-    Tensor([0.       , 1.1752012], dtype=float32)
+    >>> round(float(wg.sinh(1.0)), 4)
+    1.1752
     """
     return _f.sinh(x)
 
@@ -241,8 +241,8 @@ def cosh(x: Any, /) -> Tensor:
     """The hyperbolic cosine, (eˣ + e⁻ˣ)/2.
 
     >>> import wengert as wg
-    >>> wg.cosh(wg.asarray([0.0, 1.0]))
-    Tensor([1.       , 1.5430807], dtype=float32)
+    >>> round(float(wg.cosh(1.0)), 4)
+    1.5431
     """
     return _f.cosh(x)
 
@@ -251,8 +251,8 @@ def tanh(x: Any, /) -> Tensor:
     """The hyperbolic tangent, sinh x / cosh x.
 
     >>> import wengert as wg
-    >>> wg.tanh(wg.asarray([0.0, 1.0]))
-    Tensor([0.       , 0.7615942], dtype=float32)
+    >>> round(float(wg.tanh(1.0)), 4)
+    0.7616
     """
     return _f.tanh(x)
 
@@ -261,8 +261,8 @@ def asinh(x: Any, /) -> Tensor:
     """The inverse hyperbolic sine.
 
     >>> import wengert as wg
-    >>> wg.asinh(wg.asarray([0.0, 1.0]))
-    Tensor([0.       , 0.8813736], dtype=float32)
+    >>> round(float(wg.asinh(1.0)), 4)
+    0.8814
     """
     return _f.asinh(x)
 
@@ -271,8 +271,8 @@ def acosh(x: Any, /) -> Tensor:
     """The inverse hyperbolic cosine; NaN below 1.
 
     >>> import wengert as wg
-    >>> wg.acosh(wg.asarray([1.0, 2.0]))
-    Tensor([0.      , 1.316958], dtype=float32)
+    >>> round(float(wg.acosh(2.0)), 4)
+    1.317
     """
     return _f.acosh(x)
 
@@ -281,7 +281,7 @@ def atanh(x: Any, /) -> Tensor:
     """The inverse hyperbolic tangent: ±∞ at ±1, NaN outside.
 
     >>> import wengert as wg
-    >>> wg.atanh(wg.asarray([0.0, 0.5]))
-    Tensor([0.        , 0.54930615], dtype=float32)
+    >>> round(float(wg.atanh(0.5)), 4)
+    0.5493
     """
     return _f.atanh(x)

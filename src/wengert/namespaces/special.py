@@ -47,8 +47,8 @@ def log_sigmoid(x: Any, /) -> Tensor:
     """ln sigmoid(x), accurate also where the sigmoid is 0 or 1.
 
     >>> import wengert as wg
-    >>> wg.log_sigmoid(wg.asarray([0.0, -1000.0]))
-    Tensor([-6.931472e-01, -1.000000e+03], dtype=float32)
+    >>> round(float(wg.log_sigmoid(-1000.0)), 4)
+    -1000.0
     """
     return _e.neg(_f.softplus(_e.neg(x)))
 
@@ -57,8 +57,8 @@ def logit(x: Any, /, eps: float | None = None) -> Tensor:
     """ln(x / (1 − x)), the inverse of `sigmoid`; `eps` clips x to [eps, 1 − eps] first.
 
     >>> import wengert as wg
-    >>> wg.logit(wg.asarray([0.5, 0.75]))
-    Tensor([0.       , 1.0986123], dtype=float32)
+    >>> round(float(wg.logit(0.75)), 4)
+    1.0986
     """
     x = as_tensor(x)
     if eps is not None:
@@ -70,8 +70,8 @@ def softplus(x: Any, /) -> Tensor:
     """ln(1 + eˣ), without overflow: a smooth `relu`.
 
     >>> import wengert as wg
-    >>> wg.softplus(wg.asarray([0.0, 1000.0]))
-    Tensor([6.931472e-01, 1.000000e+03], dtype=float32)
+    >>> round(float(wg.softplus(0.0)), 4)
+    0.6931
     """
     return _f.softplus(x)
 
@@ -80,8 +80,8 @@ def logaddexp(x1: Any, x2: Any, /) -> Tensor:
     """ln(e^x1 + e^x2), without overflow.
 
     >>> import wengert as wg
-    >>> wg.logaddexp(wg.asarray([0.0, 1000.0]), wg.asarray([0.0, 999.0]))
-    Tensor([6.93147182e-01, 1.00031323e+03], dtype=float32)
+    >>> round(float(wg.logaddexp(1000.0, 1000.0)), 4)
+    1000.6932
     """
     return _f.logaddexp(x1, x2)
 
@@ -90,8 +90,8 @@ def xlogy(x1: Any, x2: Any, /) -> Tensor:
     """x1·ln x2, and 0 where x1 = 0 (unless x2 is NaN), as entropies need it.
 
     >>> import wengert as wg
-    >>> wg.xlogy(wg.asarray([0.0, 2.0]), wg.asarray([0.0, 2.0]))
-    Tensor([0.       , 1.3862944], dtype=float32)
+    >>> round(float(wg.xlogy(2.0, 2.0)), 4)
+    1.3863
     """
     return _s.xlogy(x1, x2)
 
@@ -103,8 +103,8 @@ def erf(x: Any, /) -> Tensor:
     """The error function, 2/√π ∫₀ˣ exp(−t²) dt, to about 3 units in the last place.
 
     >>> import wengert as wg
-    >>> wg.erf(wg.asarray([0.0, 1.0]))
-    Tensor([0.       , 0.8427008], dtype=float32)
+    >>> round(float(wg.erf(1.0)), 4)
+    0.8427
 
     Source: Cody 1969.
     """
@@ -115,8 +115,8 @@ def erfc(x: Any, /) -> Tensor:
     """1 − erf(x), accurate also where that is tiny.
 
     >>> import wengert as wg
-    >>> wg.erfc(wg.asarray([0.0, 8.0]))
-    Tensor([1.0000000e+00, 1.1224297e-29], dtype=float32)
+    >>> round(float(wg.erfc(3.0)), 7)
+    2.21e-05
 
     Source: Cody 1969.
     """
@@ -127,8 +127,8 @@ def erfinv(x: Any, /) -> Tensor:
     """The inverse of `erf`: ±∞ at ±1, NaN outside.
 
     >>> import wengert as wg
-    >>> wg.erfinv(wg.asarray([0.0, 0.5]))
-    Tensor([0.        , 0.47693628], dtype=float32)
+    >>> round(float(wg.erfinv(0.5)), 4)
+    0.4769
 
     Source: Wichura 1988 (AS 241).
     """
@@ -142,8 +142,8 @@ def lgamma(x: Any, /) -> Tensor:
     """ln |Γ(x)|: ∞ at 0 and the negative integers.
 
     >>> import wengert as wg
-    >>> wg.lgamma(wg.asarray([0.5, 5.0]))
-    Tensor([0.5723649, 3.1780539], dtype=float32)
+    >>> round(float(wg.lgamma(0.5)), 4)
+    0.5724
 
     Source: Cody and Hillstrom 1967.
     """
@@ -154,8 +154,8 @@ def digamma(x: Any, /) -> Tensor:
     """ψ(x) = Γ′(x) / Γ(x), the derivative of `lgamma`.
 
     >>> import wengert as wg
-    >>> wg.digamma(wg.asarray([1.0, 2.0]))
-    Tensor([-0.5772157 ,  0.42278433], dtype=float32)
+    >>> round(float(wg.digamma(1.0)), 4)
+    -0.5772
 
     Source: Cody, Strecok and Thacher 1973.
     """
@@ -166,8 +166,8 @@ def polygamma(n: int, x: Any, /) -> Tensor:
     """ψ⁽ⁿ⁾(x), the n-th derivative of `digamma`.
 
     >>> import wengert as wg
-    >>> wg.polygamma(1, wg.asarray([1.0, 2.0]))
-    Tensor([1.644934  , 0.64493406], dtype=float32)
+    >>> round(float(wg.polygamma(1, 1.0)), 4)
+    1.6449
     """
     if n.__class__ is not int or not 0 <= n <= 150:
         raise ArgumentError(
@@ -183,7 +183,7 @@ def sinc(x: Any, /) -> Tensor:
     """sin(πx) / (πx), and 1 at 0; derivatives of all orders are exact there.
 
     >>> import wengert as wg
-    >>> wg.sinc(wg.asarray([0.0, 0.5]))
-    Tensor([1.        , 0.63661975], dtype=float32)
+    >>> round(float(wg.sinc(0.5)), 4)
+    0.6366
     """
     return _s.sinc(x, order=0)
