@@ -33,6 +33,7 @@ REGISTRY: dict[str, Op] = {}
 NO_PARAMS: dict[str, Any] = {}
 
 Array = np.ndarray[Any, Any]
+Work = Callable[..., int]  # (result, *operands, **params), anything with a shape and a dtype
 
 
 class Rule:
@@ -78,6 +79,9 @@ class Op:
     cost : "compute", "memory" or "view"
     samples : draws test inputs, for the tests that the registry drives
     several : whether the op returns a tuple of results
+    work : `work(result, *operands, **params)`, given as anything with a shape and a dtype: the
+        number of floating-point operations, a multiply-add counted as two. Ops that only move,
+        choose or compare need none
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Op:
         cost: str = "memory",
         several: bool = False,
         keeps: Sequence[str] = (),
+        work: Work | None = None,
     ) -> None:
         assert name not in REGISTRY, f"op {name!r} is declared twice"
         self.name = name
@@ -105,6 +110,7 @@ class Op:
         self.batch_rule = batch
         self.samples = samples
         self.cost = cost
+        self.work = work
         self.several = several
         asked = set(keeps).union(*(r.keeps for r in (*self.jvps, *self.vjps) if r is not None))
         self.keep_output = "out" in asked
@@ -138,6 +144,19 @@ class Op:
     ) -> Any:
         """The op over a leading batch axis; see the class."""
         return self.batch_rule(size, args, batched, **params)
+
+    def flops(self, node: Node) -> int | None:
+        """Floating-point operations of one run of a node, a multiply-add counted as two. None where
+        nobody said how to count, or the shape of an operand is no longer known."""
+        if self.work is None:
+            return None if self.cost == "compute" else 0
+        operands: list[Any] = list(node.parents)
+        for i, parent in enumerate(operands):
+            if parent is None:
+                operands[i] = node.saved[i] if node.saved is not None else None
+        if any(x is None for x in operands):
+            return None
+        return self.work(node, *operands, **node.params)
 
     @property
     def differentiable(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from wengert.core import dtypes
 from wengert.core.dtypes import DType
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError
 from wengert.core.node import Node
-from wengert.core.op import NO_PARAMS, REGISTRY, Op, bind, cast_to
+from wengert.core.op import NO_PARAMS, REGISTRY, Op, Work, bind, cast_to
 from wengert.core.sample import Sample, Sampler, Wrong
 from wengert.core.spec import Shape, Shaped, Spec, describe
 from wengert.core.tensor import Tensor, as_tensor
@@ -45,9 +47,23 @@ def broadcast(op: str, *shapes: Shape) -> Shape:
 
 def normalize_axis(op: str, axis: int, ndim: int) -> int:
     """A possibly negative axis as one in [0, ndim), or the error of `op`."""
+    axis = as_integer(op, "an axis", axis)
     if not -ndim <= axis < ndim:
         raise AxisErrorFor(op, axis, ndim)
-    return int(axis) % ndim
+    return axis % ndim
+
+
+def as_integer(op: str, name: str, value: Any) -> int:
+    """An int, a NumPy integer or a 0-d integer tensor as an int, or the error of `op`."""
+    if value.__class__ is int:
+        number: int = value
+        return number
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise DtypeError(
+            op, f"{name} must be an integer", met=repr(value), fix="convert it with int()"
+        ) from None
 
 
 def AxisErrorFor(op: str, axis: int, ndim: int) -> Exception:
@@ -67,6 +83,11 @@ def move_batch_in_front(args: Sequence[Tensor], batched: Sequence[bool]) -> list
         else t
         for t, b in zip(args, batched, strict=True)
     ]
+
+
+def one_an_input(out: Shaped, x: Shaped, *rest: Shaped, **params: Any) -> int:
+    """`work` of a reduction: one operation for each entry that it reads."""
+    return math.prod(x.shape)
 
 
 class Elementwise(Op):
@@ -124,6 +145,10 @@ class Elementwise(Op):
     ) -> Tensor:
         out: Tensor = bind(self, tuple(move_batch_in_front(args, batched)), params)
         return out
+
+    def flops(self, node: Node) -> int:
+        """One operation for each entry of the result."""
+        return math.prod(node.shape)
 
     def _convert(self, x: Tensor) -> Tensor:
         """The operand in a dtype that the op takes: integers become floats where it needs them."""
@@ -226,6 +251,7 @@ def linear(
     batch: Callable[..., Any],
     samples: Sampler,
     cost: str = "memory",
+    work: Work | None = None,
 ) -> Linear:
     """Declare a linear op of one operand `x` from its transpose `transpose(g, …)`."""
     return Linear(
@@ -238,6 +264,7 @@ def linear(
         batch=batch,
         samples=samples,
         cost=cost,
+        work=work,
     )
 
 
@@ -264,6 +291,7 @@ def multilinear(
     batch: Callable[..., Any],
     samples: Sampler,
     cost: str = "compute",
+    work: Work | None = None,
 ) -> Multilinear:
     """Declare a (multi)linear contraction from its transpose in each operand."""
     return Multilinear(
@@ -277,6 +305,7 @@ def multilinear(
         samples=samples,
         cost=cost,
         keeps=operands,
+        work=work,
     )
 
 
@@ -293,6 +322,7 @@ def custom(
     cost: str = "memory",
     several: bool = False,
     keeps: Sequence[str] = (),
+    work: Work | None = None,
 ) -> Op:
     """Declare an op with tangent and cotangent rules given, one each an operand.
 
@@ -312,6 +342,7 @@ def custom(
         cost=cost,
         several=several,
         keeps=keeps,
+        work=work,
     )
 
 
@@ -323,4 +354,13 @@ def require(
         raise ArgumentError(op, what, met, cause, fix)
 
 
-__all__ = ["NO_PARAMS", "REGISTRY", "ZERO", "custom", "elementwise", "linear", "multilinear"]
+__all__ = [
+    "NO_PARAMS",
+    "REGISTRY",
+    "ZERO",
+    "custom",
+    "elementwise",
+    "linear",
+    "multilinear",
+    "one_an_input",
+]

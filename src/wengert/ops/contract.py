@@ -14,6 +14,7 @@ operand alone, broadcasts or repeats are taken care of before (see `namespaces.l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -215,12 +216,21 @@ def _contract_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
     ]
 
 
+def _contract_work(out: Shaped, x: Shaped, y: Shaped, subs: Subs) -> int:
+    """A multiply-add for each combination of the labels' values."""
+    sizes: dict[int, int] = {}
+    for labels, t in zip(subs, (x, y, out), strict=True):
+        sizes |= zip(labels, t.shape, strict=True)
+    return 2 * math.prod(sizes.values())
+
+
 contract: Op = multilinear(
     "contract",
     _contract,
     _contract_spec,
     _x_transpose,
     _y_transpose,
+    work=_contract_work,
     batch=_contract_batch,
     samples=_contract_samples,
 )

@@ -16,6 +16,7 @@ split into `groups` that do not mix: with G groups, x is (N, G·c, …), w (G·f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -351,6 +352,11 @@ def _weight_to_y(
     return conv(x, g, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
+def _work(y: Shaped, w: Shaped) -> int:
+    """A multiply-add for each output, input channel of its group and kernel entry."""
+    return 2 * prod(y.shape) * prod(w.shape[1:])
+
+
 # y[n,f,o] = Σ x[n, c, stride·o + dilation·k − padding] · w[f,c,k]
 conv: Op = multilinear(
     "conv",
@@ -359,6 +365,7 @@ conv: Op = multilinear(
     _conv_to_x,
     _conv_to_w,
     operands=("x", "w"),
+    work=lambda y, x, w, **params: _work(y, w),
     batch=lambda rows, args, batched, **params: _batched(
         conv, "xw", "y", rows, args, batched, params
     ),
@@ -373,6 +380,7 @@ conv_input: Op = multilinear(
     _input_to_w,
     _input_to_y,
     operands=("w", "y"),
+    work=lambda x, w, y, **params: _work(y, w),
     batch=lambda rows, args, batched, **params: _batched(
         conv_input, "wy", "x", rows, args, batched, params
     ),
@@ -387,6 +395,7 @@ conv_weight: Op = multilinear(
     _weight_to_x,
     _weight_to_y,
     operands=("x", "y"),
+    work=lambda w, x, y, **params: _work(y, w),
     batch=lambda rows, args, batched, **params: _batched(
         conv_weight, "xy", "w", rows, args, batched, params
     ),

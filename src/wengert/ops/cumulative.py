@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.errors import AxisError, ShapeError
 from wengert.core.op import Array, Op
-from wengert.core.rules import AxisErrorFor, custom, linear
+from wengert.core.rules import AxisErrorFor, custom, linear, one_an_input
 from wengert.core.sample import Sample, Sampler, Wrong
 from wengert.core.spec import Shaped, Spec, describe
 from wengert.core.tensor import Tensor
@@ -85,6 +86,7 @@ cumsum: Op = linear(
     _cumsum,
     lambda x, axis, reverse: _same("cumsum", x, axis),
     lambda g, axis, reverse: cumsum(g, axis=axis, reverse=not reverse),
+    work=one_an_input,
     batch=lambda size, args, batched, axis, reverse: cumsum(
         args[0], axis=axis + 1, reverse=reverse
     ),
@@ -177,6 +179,7 @@ recurrence: Op = custom(
         lambda t, a, axis, reverse: recurrence(a, t, axis=axis, reverse=reverse),
     ),
     vjps=(_factor_cotangent, _adjoint),
+    work=lambda out, a, b, **params: 2 * math.prod(out.shape),
     batch=_recurrence_batch,
     samples=lambda rng: [
         Sample((rng.normal(size=(2, 4)), rng.normal(size=(2, 4))), {"axis": 1, "reverse": False}),
@@ -233,6 +236,7 @@ cumprod: Op = custom(
     lambda x, axis, reverse: _same("cumprod", x, axis),
     jvps=(_cumprod_tangent,),
     vjps=(_cumprod_cotangent,),
+    work=one_an_input,
     batch=lambda size, args, batched, axis, reverse: cumprod(
         args[0], axis=axis + 1, reverse=reverse
     ),

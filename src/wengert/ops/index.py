@@ -21,7 +21,7 @@ from wengert.core import dtypes
 from wengert.core.errors import BoundsError, DtypeError, ShapeError
 from wengert.core.node import Node
 from wengert.core.op import REGISTRY, Array, Op, bind
-from wengert.core.rules import broadcast, custom, move_batch_in_front, normalize_axis
+from wengert.core.rules import broadcast, custom, move_batch_in_front, normalize_axis, one_an_input
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shape, Shaped, Spec, describe
 from wengert.core.tensor import Tensor
@@ -35,11 +35,11 @@ Ints = tuple[int, ...]
 
 def out_of_bounds(index: int, axis: int, size: int, lowest: int) -> BoundsError:
     """The error for an index that an axis does not have."""
-    fix = f"use {lowest} to {size - 1}" if size else "the axis is empty: it has no element"
+    fix = f"use {lowest} to {size - 1}" if size else "the axis has no element to index"
     return BoundsError(
         "index",
         f"index {index} is out of bounds for axis {axis} of size {size}",
-        cause="a wrong index, or labels and ids that start at 1",
+        cause="labels or ids that start at 1" if index == size else "",
         fix=fix,
     )
 
@@ -151,6 +151,8 @@ def _rows_index(index: Tensor, rows: int, size: int, axis: int) -> Tensor:
 
 
 def _gather(x: Array, index: Array, axis: int) -> Array:
+    if x.size == 0:  # where nothing is moved, NumPy does not look at the indices
+        wrapped(index, x.shape[axis], axis)
     try:
         return x.take(index, axis)
     except IndexError:
@@ -299,6 +301,7 @@ scatter_add: Op = custom(
     operands=("u", "index"),
     jvps=(lambda t, index, axis, size: scatter_add(t, index, axis=axis, size=size), None),
     vjps=(lambda g, index, axis: gather(g, index, axis=axis), None),
+    work=one_an_input,
     batch=scatter_batch("scatter_add"),
     samples=lambda rng: [
         *scatter_samples(rng),

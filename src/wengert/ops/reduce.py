@@ -11,7 +11,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, AxisError
 from wengert.core.op import Array, Op, cast_to
-from wengert.core.rules import AxisErrorFor, custom, linear, normalize_axis
+from wengert.core.rules import AxisErrorFor, custom, linear, normalize_axis, one_an_input
 from wengert.core.sample import Sample, Sampler, Wrong
 from wengert.core.spec import Shape, Shaped, Spec
 from wengert.core.tensor import Tensor
@@ -98,6 +98,7 @@ sum: Op = linear(
     _sum,
     reduced_spec,
     lambda g, x_spec, axis: spread(g, x_spec.shape, axis),
+    work=one_an_input,
     batch=lambda size, args, batched, axis: sum(args[0], axis=shift(axis)),
     samples=lambda rng: [*reduce_samples(rng), Sample((rng.normal(size=(0, 2)),), {"axis": (0,)})],
 )
@@ -133,6 +134,7 @@ prod: Op = custom(
     lambda x, axis: reduced_spec(x, (axis,), "prod"),
     jvps=(_prod_tangent,),
     vjps=(_prod_cotangent,),
+    work=one_an_input,
     batch=lambda size, args, batched, axis: prod(args[0], axis=axis + 1),
     samples=lambda rng: [
         Sample((rng.normal(size=(2, 3, 2)),), {"axis": 1}),
@@ -200,6 +202,7 @@ def _extreme(name: str, ufunc: Any) -> Op:
         lambda x, axis: _nonempty(x, axis, name),
         jvps=(_extreme_tangent,),
         vjps=(_extreme_cotangent,),
+        work=one_an_input,
         batch=batch,
         samples=_extreme_samples,
     )
@@ -300,6 +303,7 @@ softmax: Op = custom(
     lambda x, axis: _same_shape(x, axis, "softmax"),
     jvps=(_softmax_slope,),
     vjps=(_softmax_slope,),  # the Jacobian diag(p) − p·pᵀ is symmetric
+    work=lambda out, x, axis: 5 * math.prod(x.shape),
     batch=lambda size, args, batched, axis: softmax(args[0], axis=shift(axis)),
     samples=_row_samples,
 )
@@ -309,6 +313,7 @@ log_softmax: Op = custom(
     lambda x, axis: _same_shape(x, axis, "log_softmax"),
     jvps=(_log_softmax_tangent,),
     vjps=(_log_softmax_cotangent,),
+    work=lambda out, x, axis: 5 * math.prod(x.shape),
     batch=lambda size, args, batched, axis: log_softmax(args[0], axis=shift(axis)),
     samples=_row_samples,
 )
@@ -318,6 +323,7 @@ logsumexp: Op = custom(
     lambda x, axis: reduced_spec(x, axis, "logsumexp"),
     jvps=(_logsumexp_tangent,),
     vjps=(_logsumexp_cotangent,),
+    work=lambda out, x, axis: 4 * math.prod(x.shape),
     batch=lambda size, args, batched, axis: logsumexp(args[0], axis=shift(axis)),
     samples=_row_samples,
 )

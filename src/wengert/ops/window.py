@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.op import Array, Op
-from wengert.core.rules import linear
+from wengert.core.rules import linear, one_an_input
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shape, Shaped, Spec
 from wengert.core.tensor import Tensor
@@ -215,6 +215,7 @@ fold: Op = linear(
     _fold,
     _fold_spec,
     _fold_transpose,
+    work=one_an_input,
     batch=lambda rows, args, batched, **params: fold(args[0], **params),
     samples=lambda rng: [
         Sample((rng.normal(size=(3, 3)),), {"shape": (7,), "stride": (2,), "dilation": (1,)}),
