@@ -25,7 +25,7 @@ class IncompatibleKeys(NamedTuple):
 
 def saved_boxes(module: Owner) -> Iterator[tuple[str, Variable]]:
     """Parameters and persistent buffers with their paths; tied ones at each of their places."""
-    return module._named((PARAMETER, BUFFER), "", recurse=True, remove_duplicate=False)
+    return module._named((PARAMETER,), (BUFFER,), remove_duplicate=False)
 
 
 def load(module: Owner, state_dict: Mapping[str, Any], strict: bool) -> IncompatibleKeys:

@@ -221,7 +221,7 @@ class _InstanceNorm(_Running):
             self.weight,
             self.bias,
             self.training or self.running_mean is None,
-            self._count_batch(),
+            self._count_batch() if self.momentum is None else self.momentum,
             self.eps,
         )
         return out.reshape(x.shape) if single else out

@@ -204,17 +204,24 @@ class Owner:
         return (module for _, module in self.named_modules())
 
     def _named(
-        self, kinds: tuple[str, ...], prefix: str, recurse: bool, remove_duplicate: bool
+        self,
+        *kinds: tuple[str, ...],
+        prefix: str = "",
+        recurse: bool = True,
+        remove_duplicate: bool = True,
     ) -> Iterator[tuple[str, Any]]:
-        """Values of some kinds with their paths; tied ones once, unless told otherwise."""
+        """Values of some kinds with their paths, in each module those of the first group of kinds
+        first; tied ones once, unless told otherwise."""
         seen: set[int] = set()
         owners: Iterable[tuple[str, Owner]] = [(prefix, self)]
         if recurse:
             owners = self.named_modules(prefix, remove_duplicate)
         for path, module in owners:
             dot = path + "." if path else ""
-            for name, kind in module._members.items():
-                if kind not in kinds or (value := module.__dict__[name]) is None:
+            names = [n for group in kinds for n, kind in module._members.items() if kind in group]
+            for name in names:
+                value = module.__dict__[name]
+                if value is None:
                     continue
                 key = id(module._ties.get(name, value))
                 if not remove_duplicate or key not in seen or not module._identifies(name):
@@ -230,7 +237,9 @@ class Owner:
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
         """The parameters with their dotted paths; a tied one once, at its first place."""
-        return self._named((PARAMETER,), prefix, recurse, remove_duplicate)
+        return self._named(
+            (PARAMETER,), prefix=prefix, recurse=recurse, remove_duplicate=remove_duplicate
+        )
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """The parameters, trained and frozen; a tied one once."""
@@ -240,7 +249,9 @@ class Owner:
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Variable]]:
         """The buffers, persistent or not, with their dotted paths."""
-        return self._named((BUFFER, TRANSIENT), prefix, recurse, remove_duplicate)
+        return self._named(
+            (BUFFER, TRANSIENT), prefix=prefix, recurse=recurse, remove_duplicate=remove_duplicate
+        )
 
     def buffers(self, recurse: bool = True) -> Iterator[Variable]:
         """The buffers."""

@@ -102,6 +102,12 @@ def _by_index(x: Tensor, widths: list[tuple[int, int]], mode: str) -> Tensor:
         elif mode == "replicate":
             place = place.clip(0, n - 1)
         else:
-            place = place % n
+            place = place % n if min(lo, hi) >= 0 else _wrapped(n, lo, hi)
         x = gather(x, Tensor(place), axis=axis)
     return x
+
+
+def _wrapped(n: int, lo: int, hi: int) -> Any:
+    """Places of circular padding where one side is cut off: what is left continues itself."""
+    kept = np.arange(max(-lo, 0), n - max(-hi, 0))
+    return kept[np.arange(-max(lo, 0), len(kept) + max(hi, 0)) % max(len(kept), 1)]

@@ -115,7 +115,8 @@ def _target(
 
 def _nearest(x: Tensor, axis: int, n: int, out: int, factor: float | None, shift: float) -> Tensor:
     step = np.float32(n / out if factor is None else 1.0 / factor)
-    place = np.floor((np.arange(out) + np.float32(shift)) * step).astype(np.int64)
+    place = (np.arange(out, dtype=np.float32) + np.float32(shift)) * step
+    place = np.floor(place).astype(np.int64)
     found: Tensor = gather(x, Tensor(np.minimum(place, n - 1)), axis=axis)
     return found
 
