@@ -112,7 +112,7 @@ def weigh(
     depth = channels // groups * prod(size)
     if _rows_win(channels, size, outs, groups):
         total = np.zeros((filters, depth), x.dtype)
-        left = np.ascontiguousarray(_channels_last(y)).reshape(len(y), -1, filters)
+        left: Array = np.ascontiguousarray(_channels_last(y)).reshape(len(y), -1, filters)
         for images, part in _laid_out(_rows(x, size, stride, padding, dilation)):
             total += left[images].reshape(-1, filters).T.dot(part.reshape(-1, depth))
         return _channels_first(total.reshape(filters, *size, channels))
@@ -136,7 +136,7 @@ def spread(
     full = [n + sum(p) for n, p in zip(size, padding, strict=True)]
     nbytes = prod((count, channels, *kernel, *outs)) * y.itemsize
     if _rows_win(channels, kernel, outs, groups):
-        right = np.ascontiguousarray(_channels_last(w)).reshape(filters, -1)
+        right: Array = np.ascontiguousarray(_channels_last(w)).reshape(filters, -1)
         left = np.ascontiguousarray(_channels_last(y)).reshape(count, -1, filters)
         total = np.zeros((count, *full, channels), y.dtype)
         for images in _chunks(count, nbytes):
