@@ -121,7 +121,7 @@ class Node:
     def freeze(self) -> None:
         """Let derivative rules see this node's kept values as constants from now on: what they
         compute from them is then tracked only as far as the (co)tangents are."""
-        self.__class__ = FrozenNode  # type: ignore[assignment]
+        self.__class__ = FrozenNode
 
     def __repr__(self) -> str:
         return f"%{self.id} = {self.op.name} {Spec(self.shape, self.dtype)} at {self.site}"

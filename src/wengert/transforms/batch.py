@@ -153,7 +153,7 @@ def _prefix(name: str, prefix: Any, tree: TreeDef) -> list[Any]:
         if entry is None or (isinstance(entry, int) and not isinstance(entry, bool)):
             axes += [entry] * part.num_leaves
             continue
-        children, structure = tree_flatten(entry, is_leaf=lambda v, top=entry: v is not top)
+        children, structure = _one_level(entry)
         if structure.kind is None or (structure.kind, structure.aux) != (part.kind, part.aux):
             raise ArgumentError(
                 "vmap",
@@ -170,6 +170,11 @@ def _prefix(name: str, prefix: Any, tree: TreeDef) -> list[Any]:
             )
         stack += reversed(list(zip(children, part.children, strict=True)))
     return axes
+
+
+def _one_level(tree: Any) -> tuple[list[Any], TreeDef]:
+    """The children of a container, and its structure."""
+    return tree_flatten(tree, is_leaf=lambda value: value is not tree)
 
 
 def _fronted(leaves: Sequence[Any], axes: Sequence[Any], tree: Any) -> tuple[list[Any], int]:

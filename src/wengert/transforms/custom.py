@@ -17,13 +17,14 @@ from wengert.core.dtypes import is_float
 from wengert.core.errors import ArgumentError, GradientError, ShapeError
 from wengert.core.graph import Trace, nodes_of
 from wengert.core.node import Node, next_id
-from wengert.core.op import Array
+from wengert.core.op import Array, cast_to
 from wengert.core.spec import Shaped, Spec
 from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import TreeDef, tree_flatten
-from wengert.transforms.call import zeros_like
+from wengert.transforms.call import Call, zeros_like
 from wengert.transforms.replay import made_since
+from wengert.transforms.reverse import walk
 from wengert.transforms.trace import symbolic
 
 Values = list[Tensor]
@@ -33,7 +34,7 @@ class CustomFunction:
     """A function that replaces `f`, with the same signature."""
 
     def __init__(self, name: str, f: Callable[..., Any], nondiff_argnums: Sequence[int]) -> None:
-        update_wrapper(self, f)
+        update_wrapper(self, f)  # type: ignore[arg-type]
         self.name, self.f, self.nondiff_argnums = name, f, tuple(nondiff_argnums)
         self.signature = inspect.signature(f)
 
@@ -152,6 +153,31 @@ def filled(parts: Sequence[Tensor | None], specs: Sequence[Shaped]) -> Values:
     return [
         zeros_like(spec) if part is None else part for part, spec in zip(parts, specs, strict=True)
     ]
+
+
+def transpose(
+    name: str,
+    f: Callable[[Values], Sequence[Tensor | None]],
+    inputs: Sequence[Shaped],
+    wanted: Sequence[bool],
+    given: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """The transpose of a linear function `f` of tensors like `inputs`, applied to `given`, with one
+    entry a result of `f`; None is zero. Only `wanted` inputs get theirs."""
+    chosen = [i for i, x in enumerate(inputs) if wanted[i] and is_float(x.dtype)]
+    call = Call(name, [zeros_like(inputs[i]) for i in chosen])
+    xs = [zeros_like(x) for x in inputs]
+    for i, x in zip(chosen, call.inputs, strict=True):
+        xs[i] = x
+    results = call.run(f, xs)
+    nodes, _ = call.graph(results)
+    seeds = [
+        (y._node, cast_to(g, y.dtype))
+        for y, g in zip(results, given, strict=True)
+        if y is not None and y._node is not None and g is not None
+    ]
+    found = walk(nodes, seeds, call.starts)
+    return [None if x._node is None else found.get(x._node) for x in xs]
 
 
 def run_closed(name: str, f: Callable[..., Values], operands: Sequence[Tensor]) -> Values:

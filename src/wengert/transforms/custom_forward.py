@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from wengert.core.dtypes import is_float
 from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.node import Node
-from wengert.core.op import Array, Op, bind, cast_to
+from wengert.core.op import Array, Op, bind
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shaped, Spec
 from wengert.core.state import state
@@ -20,7 +19,7 @@ from wengert.core.tree import TreeDef, tree_map
 from wengert.ops.elementwise import add, mul
 from wengert.ops.functions import cos, sin
 from wengert.transforms.batch import vmap
-from wengert.transforms.call import Call, zeros_like
+from wengert.transforms.call import zeros_like
 from wengert.transforms.custom import (
     Arguments,
     CustomFunction,
@@ -29,9 +28,9 @@ from wengert.transforms.custom import (
     infer,
     reference,
     tensors,
+    transpose,
 )
 from wengert.transforms.replay import own_sites
-from wengert.transforms.reverse import walk
 
 __all__ = ["custom_jvp"]
 
@@ -183,23 +182,8 @@ class CustomJvpOp(Op):
     def vjp(self, node: Node, ct: Any, needs: Sequence[bool]) -> Sequence[Tensor | None]:
         """uᵀ·J, as the transpose in the tangents of the map that the rule is."""
         operands = [node.value(i) for i in range(len(node.parents))]
-        chosen = [i for i, x in enumerate(operands) if needs[i] and is_float(x.dtype)]
-        call = Call("custom_jvp", [zeros_like(operands[i]) for i in chosen])
-        ts = [zeros_like(x) for x in operands]
-        for i, t in zip(chosen, call.inputs, strict=True):
-            ts[i] = t
-        found = call.run(node.params["call"].pushforward, operands, ts)
-        nodes, _ = call.graph(found)
-        seeds = [
-            (t._node, cast_to(c, t.dtype))
-            for t, c in zip(found, ct, strict=True)
-            if t._node is not None and c is not None
-        ]
-        transposed = walk(nodes, seeds, call.starts)
-        result: list[Tensor | None] = [None] * len(operands)
-        for i, t in zip(chosen, call.inputs, strict=True):
-            result[i] = transposed.get(t._node)
-        return result
+        push = partial(node.params["call"].pushforward, operands)
+        return transpose("custom_jvp", push, operands, needs, ct)
 
 
 def _reference(*arrays: Array, call: Any) -> tuple[Array, ...]:

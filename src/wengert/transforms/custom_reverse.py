@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from wengert.core.dtypes import is_float
 from wengert.core.errors import ArgumentError
 from wengert.core.graph import Watch
 from wengert.core.node import FrozenNode, Node
-from wengert.core.op import Array, Op, bind, cast_to
+from wengert.core.op import Array, Op, bind
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shaped, Spec
 from wengert.core.state import recording, state
@@ -23,7 +22,6 @@ from wengert.ops.elementwise import mul
 from wengert.ops.functions import cos, sin
 from wengert.ops.reduce import sum as sum_
 from wengert.transforms.batch import vmap
-from wengert.transforms.call import Call, zeros_like
 from wengert.transforms.custom import (
     Arguments,
     CustomFunction,
@@ -32,9 +30,9 @@ from wengert.transforms.custom import (
     infer,
     reference,
     tensors,
+    transpose,
 )
 from wengert.transforms.replay import Before, own_sites, rewound
-from wengert.transforms.reverse import walk
 
 __all__ = ["custom_vjp"]
 
@@ -201,30 +199,16 @@ class CustomVjpOp(Op):
 
     def vjp(self, node: Node, ct: Any, needs: Sequence[bool]) -> Sequence[Tensor | None]:
         call = node.params["call"]
-        cts = filled(ct, node.out)
+        cts = filled(ct, node.out or ())
         found: Sequence[Tensor | None] = call.rule.backward(call.of(node), cts, node.saved)
         return found
 
     def jvp(self, node: Node, tangents: Sequence[Tensor | None]) -> Any:
         """J·t, as the transpose in the cotangent of the map that `bwd` is."""
         rule, residuals = node.params["call"].rule, node.params["call"].of(node)
-        floating = [i for i, out in enumerate(node.out) if is_float(out.dtype)]
-        call = Call("custom_vjp", [zeros_like(node.out[i]) for i in floating])
-        cts = [zeros_like(out) for out in node.out]
-        for i, x in zip(floating, call.inputs, strict=True):
-            cts[i] = x
-        found = call.run(rule.backward, residuals, cts, node.saved)
-        nodes, _ = call.graph(found)
-        seeds = [
-            (back._node, cast_to(t, back.dtype))
-            for back, t in zip(found, tangents, strict=True)
-            if back is not None and back._node is not None and t is not None
-        ]
-        transposed = walk(nodes, seeds, call.starts)
-        result: list[Tensor | None] = [None] * len(cts)
-        for i, x in zip(floating, call.inputs, strict=True):
-            result[i] = transposed.get(x._node)
-        return tuple(result)
+        pull = lambda cts: rule.backward(residuals, cts, node.saved)
+        outs = node.out or ()
+        return tuple(transpose("custom_vjp", pull, outs, (True,) * len(outs), tangents))
 
 
 def _reference(*arrays: Array, call: Residuals) -> tuple[Array, ...]:

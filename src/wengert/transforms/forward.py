@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert.core.errors import ArgumentError
-from wengert.core.node import Node
+from wengert.core.node import Node, freed
 from wengert.core.op import cast_to
 from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor, as_tensor
@@ -30,6 +30,8 @@ def push(nodes: Sequence[Node], tangents: dict[Node, Any]) -> dict[Node, Any]:
         for node in nodes:
             if node in tangents or not node.op.vjps or known.keys().isdisjoint(node.parents):
                 continue
+            if node.saved is None:
+                raise freed(node)
             code, instruction, module, _ = node.origin
             state.origin = (code, instruction, module, "tangent")
             t = node.op.jvp(node, [None if p is None else known.get(p) for p in node.parents])
