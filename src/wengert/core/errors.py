@@ -13,6 +13,8 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from wengert.core import site
 
 _show_all = False
@@ -92,6 +94,10 @@ class BoundsError(WengertError, IndexError):
 
 class ArgumentError(WengertError, ValueError):
     """A value that an argument does not allow."""
+
+
+class LinalgError(WengertError, np.linalg.LinAlgError):
+    """A matrix that an algorithm cannot take: singular, not positive definite, not finite."""
 
 
 class GradientError(WengertError, RuntimeError):

@@ -102,14 +102,15 @@ class Node:
         assert data is not None, f"{self.op.name} did not ask to keep operand {i}"
         return Tensor(data, self.parents[i])
 
-    def output(self) -> Tensor:
-        """The result as a tensor that is connected to the graph."""
+    def output(self) -> Any:
+        """The result as a tensor that is connected to the graph; a tuple of several results."""
+        from wengert.core.op import picks
         from wengert.core.tensor import Tensor
 
         if self.saved is None:
             raise freed(self)
         assert self.out is not None, f"{self.op.name} did not ask to keep its result"
-        return Tensor(self.out, self)
+        return picks(self, self.out) if self.op.several else Tensor(self.out, self)
 
     def release(self) -> None:
         """Forget the kept values; the node can no longer be differentiated through."""
@@ -138,11 +139,14 @@ class FrozenNode(Node):
 
         return Tensor(super().value(i)._data)
 
-    def output(self) -> Tensor:
+    def output(self) -> Any:
         """The result as a constant."""
         from wengert.core.tensor import Tensor
 
-        return Tensor(super().output()._data)
+        found = super().output()
+        if isinstance(found, tuple):
+            return tuple(Tensor(t._data) for t in found)
+        return Tensor(found._data)
 
 
 def freed(node: Node) -> GradientError:
