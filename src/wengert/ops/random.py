@@ -46,7 +46,7 @@ class _Engine:
         self.bits = np.random.Philox(0)
         self.counter = np.zeros(4, np.uint64)
         self.key = np.zeros(2, np.uint64)
-        self.state = {
+        self.state: Any = {
             "bit_generator": "Philox",
             "state": {"counter": self.counter, "key": self.key},
             "buffer": np.zeros(4, np.uint64),
@@ -91,11 +91,12 @@ def _multiply_wide(a: np.uint64, b: Array) -> tuple[Array, Array]:
     return a_high * b_high + (middle >> _HALF) + (cross >> _HALF), a * b
 
 
-def philox(key: Array, counter: Array, domain: int) -> Array:
-    """One block a counter, as the paper writes it: (…, 4) words from keys (…, 2), counters (…)."""
+def philox(key: Array, low: Array, high: Array, domain: int) -> Array:
+    """One block a counter, as the paper writes it: (…, 4) words from keys (…, 2) and the counters'
+    two low words (…)."""
     k0, k1 = key[..., 0], key[..., 1]
-    zero = np.zeros(np.broadcast_shapes(k0.shape, counter.shape), np.uint64)
-    c0, c1, c2, c3 = zero + counter, zero, zero, zero + np.uint64(domain)
+    zero = np.zeros(np.broadcast_shapes(k0.shape, low.shape), np.uint64)
+    c0, c1, c2, c3 = zero + low, zero + high, zero, zero + np.uint64(domain)
     for _ in range(_ROUNDS):
         high0, low0 = _multiply_wide(_MULTIPLIERS[0], c0)
         high1, low1 = _multiply_wide(_MULTIPLIERS[1], c2)
@@ -108,8 +109,11 @@ def _rows_of_words(keys: Array, counters: Array, domain: int, count: int) -> Arr
     """`count` words for each of many streams. Short ones are made side by side."""
     blocks = -(-count // 4)
     if blocks <= 4:
-        steps = counters[:, None] + np.arange(blocks, dtype=np.uint64)
-        return philox(keys[:, None, :], steps, domain).reshape(len(keys), -1)[:, :count]
+        first = counters[:, None]
+        low = first + np.arange(blocks, dtype=np.uint64)
+        carry = (low < first).astype(np.uint64)
+        words = philox(keys[:, None, :], low, carry, domain)
+        return words.reshape(len(keys), -1)[:, :count]
     rows = [_words(k, int(c), domain, count) for k, c in zip(keys, counters, strict=True)]
     return np.stack(rows)
 

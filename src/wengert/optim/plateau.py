@@ -70,7 +70,9 @@ class ReduceLROnPlateau(LRScheduler):
         self.num_bad_epochs = self.cooldown_counter = 0
         super().__init__(optimizer)
 
-    def step(self, metrics: Any = None, epoch: float | None = None) -> None:
+    def step(  # type: ignore[override]
+        self, metrics: Any = None, epoch: float | None = None
+    ) -> None:
         """Count a step with this value of the metric, and lower the rates if it is time."""
         if self.last_epoch >= 0 or metrics is not None:
             self._count(self._number(metrics))

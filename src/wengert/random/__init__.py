@@ -7,3 +7,4 @@ that moves on), or, with neither, from the default generator, which `wg.random.s
 from wengert.random.continuous import *
 from wengert.random.discrete import *
 from wengert.random.generator import *
+from wengert.random.matrices import *

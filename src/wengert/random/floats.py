@@ -11,8 +11,12 @@ from wengert import namespaces as F
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError
+from wengert.core.op import cast_to
 from wengert.core.spec import Shape
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.ops.elementwise import add, mul, neg, right_shift
+from wengert.ops.functions import cos, log, sin, sqrt
+from wengert.ops.selection import minimum
 from wengert.random.generator import Generator, Source, source
 
 # Bits of the significand: a uniform number is a random integer of that many bits, scaled.
@@ -24,33 +28,35 @@ def unit(source: Source, shape: Shape, dtype: DType) -> Tensor:
     and d is 24 for float32, 53 for float64, 11 for float16 and 8 for bfloat16."""
     word = dtypes.uint64 if dtype == dtypes.float64 else dtypes.uint32
     digits = _DIGITS[dtype]
-    k = F.bitwise_right_shift(source.bits(shape, word), word.itemsize * 8 - digits)
-    return F.multiply(F.astype(k, dtype), 2.0**-digits)
+    k = right_shift(source.bits(shape, word), word.itemsize * 8 - digits)
+    scaled: Tensor = mul(cast_to(k, dtype), 2.0**-digits)
+    return scaled
 
 
 def open_unit(source: Source, shape: Shape, dtype: DType) -> Tensor:
     """Uniform in (0, 1), finer towards 0: (k + ½)·2⁻ʷ with all w = 32 (64) bits of a word, rounded
     to `dtype` (float32 or float64) and kept below 1. For logarithms, whose tails need it."""
     word = dtypes.uint64 if dtype == dtypes.float64 else dtypes.uint32
-    width = word.itemsize * 8
-    k = F.astype(source.bits(shape, word), dtype)
+    k = cast_to(source.bits(shape, word), dtype)
     below_one = 1.0 - 2.0 ** -_DIGITS[dtype]
-    return F.minimum(F.multiply(F.add(k, 0.5), 2.0**-width), below_one)
+    inside: Tensor = minimum(mul(add(k, 0.5), 2.0 ** -(word.itemsize * 8)), below_one)
+    return inside
 
 
 def standard_normal(source: Source, shape: Shape, dtype: DType) -> Tensor:
     """Box and Muller 1958: a pair √(−2 ln u)·(cos 2πv, sin 2πv) from two uniform numbers."""
     count = math.prod(shape)
     half = (-(-count // 2),)
-    radius = F.sqrt(F.multiply(F.log(open_unit(source, half, dtype)), -2.0))
-    angle = F.multiply(unit(source, half, dtype), 2.0 * math.pi)
-    pair = F.concat([F.multiply(radius, F.cos(angle)), F.multiply(radius, F.sin(angle))])
+    radius = sqrt(mul(log(open_unit(source, half, dtype)), -2.0))
+    angle = mul(unit(source, half, dtype), 2.0 * math.pi)
+    pair = F.concat([mul(radius, cos(angle)), mul(radius, sin(angle))])
     return F.reshape(pair[:count] if count % 2 else pair, shape)
 
 
 def standard_exponential(source: Source, shape: Shape, dtype: DType) -> Tensor:
     """−ln u; never 0."""
-    return F.negative(F.log(open_unit(source, shape, dtype)))
+    drawn: Tensor = neg(log(open_unit(source, shape, dtype)))
+    return drawn
 
 
 def working(dtype: DType) -> DType:
@@ -106,18 +112,18 @@ class Draw:
         loc_, scale_ = self.params[loc], self.params[scale]
         out = standard
         if isinstance(scale_, Tensor) or scale_ != 1.0:
-            out = F.multiply(out, self.cast(scale_))
+            out = mul(out, self.cast(scale_))
         if isinstance(loc_, Tensor) or loc_ != 0.0:
-            out = F.add(out, self.cast(loc_))
+            out = add(out, self.cast(loc_))
         return self.finish(out)
 
     def cast(self, param: Any) -> Any:
         """A parameter in the dtype of the computation."""
-        return F.astype(param, self.working) if isinstance(param, Tensor) else param
+        return cast_to(param, self.working) if isinstance(param, Tensor) else param
 
     def finish(self, x: Tensor) -> Tensor:
         """The result in its dtype."""
-        return F.astype(x, self.dtype, copy=False)
+        return cast_to(x, self.dtype)
 
 
 def _parameter(name: str, param: str, value: Any) -> Any:
@@ -166,6 +172,8 @@ def as_shape(name: str, shape: Any) -> Shape:
 
 
 def _result_shape(name: str, shape: Any, params: list[Shape]) -> Shape:
+    if not params and shape is not None:
+        return as_shape(name, shape)
     try:
         common = np.broadcast_shapes(*params)
         if shape is None:

@@ -57,8 +57,8 @@ def key(seed: int) -> Tensor:
     ((2,), dtype('uint64'))
     """
     low, high = seed_words(seed)
-    root = np.array([[high, _SEED_KEY]], np.uint64)
-    return Tensor(philox(root, np.array([low], np.uint64), SEED)[0, :2].copy())
+    root, start = np.array([[high, _SEED_KEY]], np.uint64), np.array([low], np.uint64)
+    return Tensor(philox(root, start, np.zeros_like(start), SEED)[0, :2].copy())
 
 
 def split(key: Tensor, n: int = 2) -> Tensor:
