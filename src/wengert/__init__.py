@@ -7,6 +7,7 @@ PyTorch's (`wg.nn`, `wg.optim`).
 
 import importlib
 import sys
+import warnings as _warnings
 from typing import TYPE_CHECKING, Any
 
 from wengert import errors, tree
@@ -43,6 +44,10 @@ from wengert.random import manual_seed  # isort: skip
 __version__ = "0.1.0"
 
 _bind_namespace(sys.modules[__name__])
+
+# Infinities and NaN are results like others (IEEE 754): NumPy's warnings about those that the
+# library's own lines make are switched off, as users of the field expect.
+_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"wengert\.")
 
 if TYPE_CHECKING:
     from wengert import nn, optim
