@@ -174,6 +174,8 @@ class Binary(Elementwise):
 
     def __call__(self, x: Any, y: Any, **params: Any) -> Tensor:
         if not isinstance(x, Tensor):
+            if isinstance(x, (int, float)) and not isinstance(y, Tensor):
+                y = as_tensor(y)  # first the array (or the other number), then the number it rules
             x = as_tensor(x, y if isinstance(y, Tensor) else None)
         if not isinstance(y, Tensor):
             y = as_tensor(y, x)

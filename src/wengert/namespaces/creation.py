@@ -16,9 +16,10 @@ from wengert.core import dtypes
 from wengert.core.dtypes import DType
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError, WengertError
 from wengert.core.op import cast_to
+from wengert.core.rules import as_integer
 from wengert.core.spec import Shape
 from wengert.core.tensor import Tensor, as_tensor, scalar_data
-from wengert.namespaces.manipulation import moveaxis, stack
+from wengert.namespaces.manipulation import as_tuple, moveaxis, stack
 from wengert.ops import index as _index
 from wengert.ops.movement import broadcast_to as _broadcast
 from wengert.ops.movement import reshape as _reshape
@@ -63,16 +64,8 @@ def check_device(op: str, device: Any) -> None:
 
 def as_shape(op: str, shape: Any) -> Shape:
     """A shape given as an integer or a sequence of integers."""
-    try:
-        sizes = (shape.__index__(),) if hasattr(shape, "__index__") else tuple(shape)
-        sizes = tuple(n.__index__() for n in sizes)
-    except (TypeError, AttributeError, DtypeError):
-        raise ArgumentError(
-            op,
-            "a shape is an integer or a tuple of integers",
-            met=repr(shape),
-            fix="pass sizes such as (2, 3)",
-        ) from None
+    given = shape if isinstance(shape, (tuple, list)) else as_tuple(op, shape)
+    sizes = tuple(as_integer(op, "a size", n) for n in given)
     if min(sizes, default=0) < 0:
         raise ArgumentError(
             op, "sizes must not be negative", met=repr(sizes), fix="pass sizes such as (2, 3)"
@@ -162,6 +155,7 @@ def _as_ndarray(obj: Any) -> np.ndarray[Any, Any]:
     """NumPy's view of an object that says how to be one."""
     if isinstance(obj, (np.ndarray, np.generic, range)):
         return np.asarray(obj)
+    exports = hasattr(obj, "__array__") or hasattr(obj, "__dlpack__")
     try:
         if hasattr(obj, "__array__"):
             return np.asarray(obj)
@@ -176,9 +170,8 @@ def _as_ndarray(obj: Any) -> np.ndarray[Any, Any]:
         raise DtypeError(
             "asarray",
             "this object cannot become an array",
-            met=type(obj).__name__,
-            cause="a complex number, text, a set, or another library's tensor on a GPU or with "
-            f"gradient ({problem})",
+            met=f"{type(obj).__name__} {_short(obj)}",
+            cause=str(problem) if exports else "text, a complex number, None, a set or an iterator",
             fix="pass numbers, nested lists of numbers, or arrays",
         ) from None
 
@@ -223,7 +216,8 @@ def _numbers(values: Sequence[Any], dtype: DType | None, weak: DType) -> np.ndar
             fix="pad the rows to one length",
         ) from None
     except OverflowError:
-        raise _does_not_fit(f"{_short(values)} with {dtype or weak}") from None
+        kept = dtype or (weak if dtypes.is_integer(weak) else dtypes.default_int)
+        raise _does_not_fit(f"{_short(values)} with {kept}") from None
 
 
 def _stacked(values: Sequence[Any], weak: DType) -> Tensor:

@@ -22,6 +22,7 @@ from wengert.ops import scatter as _s
 from wengert.ops.elementwise import add, div, mul, neg, pow
 from wengert.ops.movement import broadcast_to, reshape
 from wengert.ops.pieces import concatenate
+from wengert.ops.pieces import slice as take_slice
 from wengert.ops.selection import maximum, minimum, where
 
 __all__ = ["At", "getitem", "setitem", "take", "take_along_axis"]
@@ -44,11 +45,21 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         if kind in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, key))):
             try:
                 found = x._data[key]
-            except (IndexError, TypeError):
+            except (IndexError, TypeError, ValueError):
                 pass  # the plan below says precisely what is wrong
             else:
                 return Tensor(found if found.__class__ is np.ndarray else np.asarray(found))
+    elif key.__class__ is int and x.ndim and -x.shape[0] <= key < x.shape[0]:
+        return _row(x, key % x.shape[0])
     return plan_for(x, key).read(x)
+
+
+def _row(x: Tensor, i: int) -> Tensor:
+    """`x[i]`, what loops over a tensor do: without the work of a general plan."""
+    rest = x.shape[1:]
+    start, stop = (i, *(0,) * len(rest)), (i + 1, *rest)
+    row: Tensor = reshape(take_slice(x, start=start, stop=stop, step=(1,) * x.ndim), shape=rest)
+    return row
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> Tensor:
@@ -63,7 +74,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> Tensor:
     """
     value = cast_to(as_tensor(value, x), x.dtype)
     mask = mask_of(key)
-    if mask is not None and value.ndim <= x.ndim - mask.ndim:
+    if mask is not None and mask.size and value.ndim <= x.ndim - mask.ndim:
         return _set_masked(x, mask, value)
     return _update(x, plan_for(x, key), "set", value)
 

@@ -234,10 +234,13 @@ class _Builder:
         self.shape.append(count)
 
     def _mask(self, mask: Tensor) -> None:
-        """The axes of a mask are merged into one, along which it is a list of places."""
+        """The axes of a mask are merged into one, along which it is a list of places.
+
+        As in the standard, an axis of size 0 in the mask fits any axis, and chooses nothing.
+        """
         axis, ndim = len(self.ranges), mask.ndim
         covered = self.source[axis : axis + ndim]
-        if mask.shape != covered:
+        if any(m not in (n, 0) for m, n in zip(mask.shape, covered, strict=True)):
             raise BoundsError(
                 "getitem",
                 "a mask must have the shape of the axes that it covers",

@@ -11,7 +11,7 @@ import numpy as np
 
 from wengert.core.errors import ArgumentError, AxisError, ShapeError
 from wengert.core.op import cast_to
-from wengert.core.rules import AxisErrorFor, broadcast, normalize_axis
+from wengert.core.rules import AxisErrorFor, as_integer, broadcast, normalize_axis
 from wengert.core.spec import Shape, describe
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.ops import movement as _m
@@ -50,10 +50,18 @@ __all__ = [
 ]
 
 
+def as_tuple(op: str, value: Any) -> tuple[Any, ...]:
+    """An integer, or integers in a sequence or a 1-d array, as a tuple."""
+    if isinstance(value, (tuple, list, range)):
+        return tuple(value)
+    if getattr(value, "ndim", 0) == 1:
+        return tuple(value.tolist())
+    return (as_integer(op, "a size, axis or count", value),)
+
+
 def normalize_axes(op: str, axis: Any, ndim: int) -> tuple[int, ...]:
     """One axis or several as a tuple of distinct axes in [0, ndim)."""
-    given = axis if isinstance(axis, (tuple, list)) else (axis,)
-    axes = tuple(normalize_axis(op, a.__index__(), ndim) for a in given)
+    axes = tuple(normalize_axis(op, a, ndim) for a in as_tuple(op, axis))
     if len(set(axes)) != len(axes):
         raise AxisError(op, "an axis is named twice", met=repr(axis), fix="name each axis once")
     return axes
@@ -80,7 +88,7 @@ def reshape(x: Any, /, shape: Any, *, order: str = "C", copy: bool | None = None
             met=f"order={order!r}",
             fix="permute the axes before and after",
         )
-    sizes = (shape,) if isinstance(shape, int) else tuple([n.__index__() for n in shape])
+    sizes = tuple([as_integer("reshape", "a size", n) for n in as_tuple("reshape", shape)])
     if -1 in sizes:
         sizes = _with_inferred_size(x, sizes)
     out: Tensor = _m.reshape(x, shape=sizes)
@@ -235,7 +243,7 @@ def permute_dims(x: Any, /, axes: Any) -> Tensor:
     (4, 2, 3)
     """
     x = as_tensor(x)
-    order = tuple(a.__index__() for a in axes)
+    order = as_tuple("permute_dims", axes)
     if len(order) == x.ndim:
         order = tuple(normalize_axis("permute_dims", a, x.ndim) for a in order)
     moved: Tensor = _m.permute(x, axes=order)
@@ -334,7 +342,7 @@ def broadcast_to(x: Any, /, shape: Any) -> Tensor:
     Tensor([[1, 2], [1, 2]], dtype=int64)
     """
     x = as_tensor(x)
-    sizes = (shape,) if isinstance(shape, int) else tuple(n.__index__() for n in shape)
+    sizes = tuple(as_integer("broadcast_to", "a size", n) for n in as_tuple("broadcast_to", shape))
     if x.shape == sizes:
         return x
     stretched: Tensor = _m.broadcast_to(x, shape=sizes)
@@ -348,9 +356,7 @@ def broadcast_shapes(*shapes: Any) -> Shape:
     >>> wg.broadcast_shapes((2, 1), (3,))
     (2, 3)
     """
-    return broadcast(
-        "broadcast_shapes", *((s,) if isinstance(s, int) else tuple(s) for s in shapes)
-    )
+    return broadcast("broadcast_shapes", *(as_tuple("broadcast_shapes", s) for s in shapes))
 
 
 def broadcast_arrays(*arrays: Any) -> list[Tensor]:
@@ -413,8 +419,12 @@ def stack(arrays: Any, /, axis: int = 0) -> Tensor:
             met=describe(*tensors) or "no array",
             fix="broadcast or pad them to one shape",
         )
-    axis = normalize_axis("stack", axis, tensors[0].ndim + 1)
-    return concat([expand_dims(t, axis=axis) for t in tensors], axis=axis)
+    shape = tensors[0].shape
+    axis = normalize_axis("stack", axis, len(shape) + 1)
+    slab = (*shape[:axis], 1, *shape[axis:])
+    slabs = [_m.reshape(t, shape=slab) for t in tensors]
+    stacked: Tensor = _p.concatenate(*slabs, axis=axis, sizes=(1,) * len(slabs))
+    return stacked
 
 
 def hstack(arrays: Any) -> Tensor:
@@ -479,7 +489,7 @@ def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]
             )
         larger, size = n % sections, n // sections
         return _between(x, axis, [i * size + min(i, larger) for i in range(sections + 1)])
-    cuts = [int(c) for c in indices_or_sections]
+    cuts = [as_integer("split", "a cut", c) for c in as_tuple("split", indices_or_sections)]
     places = [min(max(c + n if c < 0 else c, 0), n) for c in cuts]
     return _between(x, axis, [0, *places, n])
 

@@ -10,11 +10,12 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.op import cast_to
-from wengert.core.rules import normalize_axis
+from wengert.core.rules import as_integer, normalize_axis
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.namespaces.keys import as_index
 from wengert.namespaces.linear import diag
 from wengert.namespaces.manipulation import (
+    as_tuple,
     broadcast_to,
     concat,
     expand_dims,
@@ -98,7 +99,7 @@ def tile(x: Any, repetitions: Any, /) -> Tensor:
     Tensor([[1, 2, 1, 2], [1, 2, 1, 2]], dtype=int64)
     """
     x = as_tensor(x)
-    counts = (repetitions,) if isinstance(repetitions, int) else tuple(map(int, repetitions))
+    counts = tuple(as_integer("tile", "a count", n) for n in as_tuple("tile", repetitions))
     if min(counts, default=0) < 0:
         raise ArgumentError(
             "tile", "counts must not be negative", met=repr(repetitions), fix="pass 0 or more"
@@ -127,9 +128,10 @@ def roll(x: Any, /, shift: Any, axis: Any = None) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         return reshape(roll(ravel(x), shift, 0), x.shape)
-    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    shifts = tuple(shift) if isinstance(shift, (tuple, list)) else (shift,) * len(axes)
-    if len(shifts) > 1 and len(axes) == 1:
+    axes, shifts = as_tuple("roll", axis), as_tuple("roll", shift)
+    if len(shifts) == 1:
+        shifts *= len(axes)
+    elif len(axes) == 1:
         axes *= len(shifts)
     if len(shifts) != len(axes):
         raise ArgumentError(
@@ -141,7 +143,7 @@ def roll(x: Any, /, shift: Any, axis: Any = None) -> Tensor:
     for a, s in zip(axes, shifts, strict=True):
         a = normalize_axis("roll", a, x.ndim)
         n = x.shape[a]
-        start = -s.__index__() % n if n else 0
+        start = -as_integer("roll", "a shift", s) % n if n else 0
         if start:
             x = concat([along(x, a, start, n), along(x, a, 0, start)], axis=a)
     return x

@@ -157,7 +157,8 @@ def bincount(
             "bincount", "takes a 1-d array", met=describe(index), fix="use wg.ravel first"
         )
     if length is None:
-        length = max(int(values_of("bincount", index).max(initial=-1)) + 1, minlength)
+        length = max(int(values_of("bincount", index).max(initial=-1)) + 1, minlength, 1)
+        length = length if index.size else minlength
     index = _i.ravel_index(index, shape=(length,), axes=(0,), negative=False)
     w = Tensor(np.ones(index.shape, np.int64)) if weights is None else as_tensor(weights)
     if w.shape != index.shape:
