@@ -124,20 +124,21 @@ def tree_flatten(
     ([2, 3, 1], dict(tuple(*, *), *))
     """
     leaves: list[Any] = []
-
-    def walk(value: Any) -> TreeDef:
-        found = None if is_leaf is not None and is_leaf(value) else _find(value)
-        if found is None:
-            leaves.append(value)
-            return LEAF
-        kind, entry = found
-        before = len(leaves)
-        children, aux = entry.flatten(value)
-        kids = tuple(walk(child) for child in children)
-        return TreeDef(kind, aux, kids, len(leaves) - before)
-
-    definition = walk(tree)
+    definition = _flatten_into(leaves, tree, is_leaf)
     return leaves, definition
+
+
+def _flatten_into(leaves: list[Any], value: Any, is_leaf: Callable[[Any], bool] | None) -> TreeDef:
+    # Not a closure that calls itself: that would be a reference cycle, which keeps the leaves.
+    found = None if is_leaf is not None and is_leaf(value) else _find(value)
+    if found is None:
+        leaves.append(value)
+        return LEAF
+    kind, entry = found
+    before = len(leaves)
+    children, aux = entry.flatten(value)
+    kids = tuple([_flatten_into(leaves, child, is_leaf) for child in children])
+    return TreeDef(kind, aux, kids, len(leaves) - before)
 
 
 def tree_unflatten(definition: TreeDef, leaves: Iterable[Any]) -> Any:
@@ -181,16 +182,12 @@ def tree_map(
 
 def tree_paths(tree: Any) -> list[str]:
     """How to write the place of each leaf: `tree_paths({"a": [1, 2]}) == ["['a'][0]", …]`."""
-    paths: list[str] = []
-
-    def walk(value: Any, path: str) -> None:
-        found = _find(value)
-        if found is None:
-            paths.append(path)
-            return
-        children, _ = found[1].flatten(value)
-        for name, child in zip(found[1].names(value), children, strict=True):
-            walk(child, path + name)
-
-    walk(tree, "")
-    return paths
+    found = _find(tree)
+    if found is None:
+        return [""]
+    children, _ = found[1].flatten(tree)
+    return [
+        name + path
+        for name, child in zip(found[1].names(tree), children, strict=True)
+        for path in tree_paths(child)
+    ]
