@@ -494,7 +494,9 @@ def _along(index: Tensor, shape: Shape, axis: int) -> Tensor:
 def take_along(x: Tensor, index: Tensor, axis: int) -> Tensor:
     """`out[…, j, …] = x[…, index[…, j, …], …]`; the other axes of both broadcast."""
     rest = broadcast("take_along_axis", _without(x.shape, axis), _without(index.shape, axis))
-    x = broadcast_to(x, shape=(*rest[:axis], x.shape[axis], *rest[axis:]))
+    full = (*rest[:axis], x.shape[axis], *rest[axis:])
+    if x.shape != full:
+        x = broadcast_to(x, shape=full)
     found: Tensor = gather(reshape(x, shape=(x.size,)), _along(index, x.shape, axis), axis=0)
     return found
 
