@@ -102,13 +102,12 @@ def attention_weights(
                 fix="combine them: attn_mask & causal_mask(L, S)",
             )
         attn_mask = causal_mask(*scores.shape[-2:])
-    if attn_mask is not None:
-        scores = _masked(op, scores, as_tensor(attn_mask))
-    return _safe_softmax(scores)
+    if attn_mask is None:
+        return xp.softmax(scores, axis=-1)
+    return _masked_softmax(scores, _check_mask(op, as_tensor(attn_mask), scores))
 
 
-def _masked(op: str, scores: Tensor, mask: Tensor) -> Tensor:
-    """Scores with −∞ where a key is left out, or with the mask added."""
+def _check_mask(op: str, mask: Tensor, scores: Tensor) -> Tensor:
     fits = mask.ndim <= scores.ndim and all(
         m in (1, n) for m, n in zip(mask.shape[::-1], scores.shape[::-1], strict=False)
     )
@@ -118,28 +117,30 @@ def _masked(op: str, scores: Tensor, mask: Tensor) -> Tensor:
             "the mask cannot be broadcast to the scores",
             met=f"mask {mask.shape} for scores {scores.shape}",
             cause="the scores are (…, queries, keys)",
-            fix="give a mask a query-key matrix, or insert axes of size 1 for batch and heads",
+            fix="make the mask (queries, keys), or insert axes of size 1 for batch and heads",
         )
-    if mask.dtype == dtypes.bool:
-        return xp.where(mask, scores, -math.inf)
-    if not dtypes.is_float(mask.dtype):
+    if mask.dtype != dtypes.bool and not dtypes.is_float(mask.dtype):
         raise DtypeError(
             at(op),
             "a mask is boolean (which keys take part) or floating (added to the scores)",
             met=describe(mask),
             fix="compare, for example mask != 0",
         )
-    return scores + mask.astype(scores.dtype)
+    return mask if mask.ndim else mask.reshape((1,))
 
 
-def _safe_softmax(scores: Tensor) -> Tensor:
-    """Softmax along the last axis; a row of −∞ alone becomes zeros, not NaN."""
-    if scores.shape[-1] == 0:
-        return scores
-    top = xp.max(scores.detach(), axis=-1, keepdims=True)
-    e = xp.exp(scores - xp.where(top == -math.inf, 0, top))
-    total = xp.sum(e, axis=-1, keepdims=True)
-    return e / xp.where(total == 0, 1, total)
+def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax along the last axis over the keys that take part; zeros where none does."""
+    if mask.dtype == dtypes.bool:
+        scores = xp.where(mask, scores, -math.inf)
+        some = xp.any(mask, axis=-1, keepdims=True)
+    else:
+        scores = scores + mask.astype(scores.dtype)
+        some = xp.any(mask > -math.inf, axis=-1, keepdims=True)
+    if not some.is_symbolic and bool(some._data.all()):
+        return xp.softmax(scores, axis=-1)
+    # A row of −∞ alone would be NaN: put 0 there first, so that its derivative is 0 as well.
+    return xp.where(some, xp.softmax(xp.where(some, scores, 0), axis=-1), 0)
 
 
 def _check_operands(op: str, q: Tensor, k: Tensor, v: Tensor) -> None:

@@ -199,34 +199,25 @@ def cross_entropy(
         )
     axis = _class_axis("cross_entropy", x)
     w = _class_weights("cross_entropy", weight, x, x.shape[axis])
-    # log softmax(x) = z − log Σ eᶻ for z = x − m with any m; the greatest score avoids overflow.
-    z = x - xp.max(x.detach(), axis=axis, keepdims=True)
-    log_total = xp.log(xp.sum(xp.exp(z), axis=axis))
+    log_p = xp.log_softmax(x, axis=axis)
     if t.shape == x.shape:
-        return _soft_cross_entropy(z, log_total, t, w, axis, reduction, label_smoothing)
+        return _soft_cross_entropy(log_p, t, w, axis, reduction, label_smoothing)
     labels = _Labels("cross_entropy", x, t, ignore_index)
     entry_weight = labels.weights_of(w)
-    loss = log_total - labels.pick(z)
+    loss = -labels.pick(log_p)
     if entry_weight is not None:
         loss = entry_weight * loss
     if label_smoothing:
         if w is None:
-            uniform = log_total - xp.mean(z, axis=axis)
+            uniform = -xp.mean(log_p, axis=axis)
         else:
-            over_classes = xp.expand_dims(log_total, axis=axis) - z
-            uniform = xp.sum(_along(w, x.ndim, axis) * over_classes, axis=axis) / labels.classes
+            uniform = -xp.sum(_along(w, x.ndim, axis) * log_p, axis=axis) / labels.classes
         loss = (1 - label_smoothing) * loss + label_smoothing * uniform
     return labels.reduced("cross_entropy", loss, reduction, entry_weight)
 
 
 def _soft_cross_entropy(
-    z: Tensor,
-    log_total: Tensor,
-    t: Tensor,
-    w: Tensor | None,
-    axis: int,
-    reduction: str,
-    smoothing: float,
+    log_p: Tensor, t: Tensor, w: Tensor | None, axis: int, reduction: str, smoothing: float
 ) -> Tensor:
     """Cross-entropy with class probabilities for targets."""
     if not is_float(t.dtype):
@@ -235,15 +226,14 @@ def _soft_cross_entropy(
             "a target of the input's shape holds class probabilities, which are floating",
             met=describe(t),
             cause="one-hot labels in an integer dtype",
-            fix=f"cast it to {z.dtype}, or pass wg.argmax(target, axis={axis})",
+            fix=f"cast it to {log_p.dtype}, or pass wg.argmax(target, axis={axis})",
         )
     check_labels("cross_entropy", t)
     if smoothing:
-        t = (1 - smoothing) * t + smoothing / z.shape[axis]
-    surprise = t * (xp.expand_dims(log_total, axis=axis) - z)
+        t = (1 - smoothing) * t + smoothing / log_p.shape[axis]
     if w is not None:
-        surprise = surprise * _along(w, z.ndim, axis)
-    return reduced("cross_entropy", xp.sum(surprise, axis=axis), reduction)
+        t = t * _along(w, t.ndim, axis)
+    return reduced("cross_entropy", -xp.sum(t * log_p, axis=axis), reduction)
 
 
 def nll_loss(
