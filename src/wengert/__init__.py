@@ -50,9 +50,9 @@ _bind_namespace(sys.modules[__name__])
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"wengert\.")
 
 if TYPE_CHECKING:
-    from wengert import nn, optim
+    from wengert import data, diagnostics, nn, optim, train
 
-_ON_DEMAND = ("nn", "optim")  # rooms that are imported when they are first used, to start fast
+_ON_DEMAND = ("data", "diagnostics", "nn", "optim", "train")  # rooms that are imported when they are first used, to start fast
 
 
 def __getattr__(name: str) -> Any:
