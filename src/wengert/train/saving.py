@@ -1,0 +1,110 @@
+"""`Checkpoint`: the callback that writes checkpoints, and keeps the last ones and the best."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wengert.core.errors import ArgumentError
+from wengert.train import files
+from wengert.train.callback import Callback, Logs, higher_is_better, monitored
+from wengert.train.checkpoint import checkpoints
+
+if TYPE_CHECKING:
+    from wengert.train.trainer import Trainer
+
+
+class Checkpoint(Callback):
+    """Saves all that an exact resume needs to `folder/step-00000123`.
+
+    After every `every_epochs` epochs (0: never) and every `every_steps` steps (0: never), and when
+    a run is interrupted. Of the checkpoints in the folder the newest `keep` stay, and the one with
+    the best value of `monitor`, which is `best_path`. Resume with `fit(..., resume=folder)`.
+    """
+
+    order = 50
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every_epochs: int = 1,
+        every_steps: int = 0,
+        keep: int = 3,
+        monitor: str | None = None,
+        mode: str = "auto",
+    ) -> None:
+        if min(every_epochs, every_steps) < 0 or keep < 1:
+            raise ArgumentError(
+                "Checkpoint",
+                "every_epochs and every_steps must be at least 0, and keep at least 1",
+                met=f"every_epochs={every_epochs}, every_steps={every_steps}, keep={keep}",
+                fix="for example Checkpoint('runs/a', every_epochs=1, keep=3)",
+            )
+        self.folder = Path(folder)
+        self.every_epochs, self.every_steps, self.keep = every_epochs, every_steps, keep
+        self.monitor, self.mode = monitor, mode
+        self.best: float | None = None
+        self.best_path: Path | None = None
+        self._saved_at: tuple[int, int] | None = None
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files.clear_leftovers(self.folder)
+        if self.monitor is not None:
+            higher_is_better("Checkpoint", self.monitor, self.mode, trainer)  # checks the mode
+
+    def on_after_step(self, trainer: Trainer, logs: Logs) -> None:
+        if self.every_steps and trainer.step % self.every_steps == 0:
+            self.save(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, logs: Logs) -> None:
+        better = self._is_better(trainer, logs)
+        due = self.every_epochs and trainer.epoch % self.every_epochs == 0
+        if better:
+            self.best_path = self._path(trainer)  # stored as well, so it is set before
+        if due or better:
+            self.save(trainer, logs)
+
+    def _is_better(self, trainer: Trainer, logs: Logs) -> bool:
+        if self.monitor is None:
+            return False
+        value = monitored("Checkpoint", self.monitor, logs)
+        sign = 1 if higher_is_better("Checkpoint", self.monitor, self.mode, trainer) else -1
+        if value != value or (self.best is not None and sign * (value - self.best) <= 0):
+            return False
+        self.best = value
+        return True
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if trainer.stop_reason == "interrupted" and self._saved_at != self._place(trainer):
+            self.save(trainer)
+
+    @staticmethod
+    def _place(trainer: Trainer) -> tuple[int, int]:
+        """Step and epoch: the end of an epoch is another place than its last step."""
+        return trainer.step, trainer.epoch
+
+    def _path(self, trainer: Trainer) -> Path:
+        return self.folder / f"step-{trainer.step:08d}"
+
+    def save(self, trainer: Trainer, logs: Mapping[str, Any] | None = None) -> Path:
+        """Write a checkpoint now, and remove those that are not to be kept."""
+        numbers = {k: v for k, v in (logs or {}).items() if isinstance(v, (int, float, str))}
+        path = trainer.save(self._path(trainer), meta=numbers)
+        self._saved_at = self._place(trainer)
+        best = None if self.best_path is None else self.best_path.name
+        kept = checkpoints(self.folder)[-self.keep :]
+        for old in checkpoints(self.folder):
+            if old not in kept and old.name != best and old.name.startswith("step-"):
+                files.remove(old)
+        return path
+
+    def state_dict(self) -> dict[str, Any]:
+        name = None if self.best_path is None else self.best_path.name
+        return {"best": self.best, "best_name": name}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, name = state["best"], state["best_name"]
+        self.best_path = None if name is None else self.folder / name
