@@ -231,7 +231,13 @@ def _record_several(
     """A node for an op with several results, and a `pick` node for each of them."""
     origin = state.origin or site.capture(state.module)
     parents = tuple([t._node for t in args])
-    node = Node(op, params, parents, tuple([t._data for t in args]), out, (), out[0].dtype, origin)
+    saved: tuple[Data | None, ...] = tuple([t._data for t in args])
+    kept: tuple[Data, ...] | None = out
+    if op.operands and out[0].__class__ is not Spec:  # as in `bind`: what the rules ask for
+        if not op.keep_all:
+            saved = tuple([d if k else None for d, k in zip(saved, op.keep_inputs, strict=True)])
+        kept = out if op.keep_output else None
+    node = Node(op, params, parents, saved, kept, (), out[0].dtype, origin)
     return picks(node, out)
 
 

@@ -17,6 +17,7 @@ from wengert.ops import (
     selection,
     sort,
     special,
+    standardize,
     structure,
     window,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "selection",
     "sort",
     "special",
+    "standardize",
     "structure",
     "window",
 ]

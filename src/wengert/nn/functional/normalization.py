@@ -20,6 +20,7 @@ from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.variable import Variable
 from wengert.nn.functional.arguments import at, floating, per_channel, sizes
 from wengert.nn.functional.pooling import weighted_axis
+from wengert.ops.standardize import standardize
 
 __all__ = [
     "batch_norm",
@@ -39,24 +40,19 @@ def _wide(x: Tensor) -> Tensor:
     return cast_to(x, float32) if x.dtype.itemsize == 2 else x
 
 
-def _statistics(x: Tensor, axes: Axes) -> tuple[Tensor, Tensor, Tensor]:
-    """x − mean, the mean, and the (biased) variance, with the reduced axes kept as 1."""
-    mean = xp.mean(x, axis=axes, keepdims=True)
-    centered = x - mean
-    return centered, mean, xp.mean(xp.square(centered), axis=axes, keepdims=True)
+def _standardized(
+    x: Tensor, axes: Axes, eps: float, center: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(x − mean) / √(variance + eps), the mean, and the (biased) variance; reduced axes stay."""
+    results: tuple[Tensor, Tensor, Tensor] = standardize(x, axis=axes, eps=eps, center=center)
+    return results
 
 
-def _scaled(
-    x: Tensor, variance: Tensor, eps: float, weight: Tensor | None, bias: Tensor | None
-) -> Tensor:
-    """x / √(variance + eps)·weight + bias, the small factors multiplied first."""
-    factor = xp.rsqrt(variance + eps)
-    if weight is not None and weight.size <= factor.size:
-        factor, weight = factor * weight, None
-    out = x * factor
-    if weight is not None:
-        out = out * weight
-    return out if bias is None else out + bias
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None, given: Tensor) -> Tensor:
+    """x·weight + bias in the dtype of the argument that was given."""
+    out = x if weight is None else x * weight
+    out = out if bias is None else out + bias
+    return cast_to(out, given.dtype)
 
 
 # -- over the batch ----------------------------------------------------------------------------
@@ -116,10 +112,10 @@ def batch_norm(
             cause="a last batch of one sample",
             fix="use DataLoader(drop_last=True), or model.eval()",
         )
-    centered, mean, variance = _statistics(x, axes)
+    out, mean, variance = _standardized(x, axes, eps)
     _move(running_mean, mean, momentum, 1.0)
     _move(running_var, variance, momentum, count / (count - 1))
-    return cast_to(_scaled(centered, variance, eps, weight, bias), given.dtype)
+    return _affine(out, weight, bias, given)
 
 
 def _move(running: Tensor | None, batch: Tensor, momentum: Any, factor: float) -> None:
@@ -175,12 +171,12 @@ def instance_norm(
             met=describe(x),
             fix="use layer_norm or group_norm for arrays of this size",
         )
-    centered, mean, variance = _statistics(x, axes)
+    out, mean, variance = _standardized(x, axes, eps)
     _move(running_mean, xp.mean(mean, axis=0), momentum, 1.0)
     _move(running_var, xp.mean(variance, axis=0), momentum, count / (count - 1))
     weight = None if weight is None else per_channel(as_tensor(weight), x.ndim)
     bias = None if bias is None else per_channel(as_tensor(bias), x.ndim)
-    return cast_to(_scaled(centered, variance, eps, weight, bias), given.dtype)
+    return _affine(out, weight, bias, given)
 
 
 # -- over the features -------------------------------------------------------------------------
@@ -222,10 +218,10 @@ def layer_norm(
     """
     given = floating("layer_norm", input)
     axes = _trailing("layer_norm", given, normalized_shape, weight)
-    centered, _, variance = _statistics(_wide(given), axes)
+    out, _, _ = _standardized(_wide(given), axes, eps)
     weight = None if weight is None else as_tensor(weight)
     bias = None if bias is None else as_tensor(bias)
-    return cast_to(_scaled(centered, variance, eps, weight, bias), given.dtype)
+    return _affine(out, weight, bias, given)
 
 
 def rms_norm(
@@ -241,11 +237,9 @@ def rms_norm(
     """
     given = floating("rms_norm", input)
     axes = _trailing("rms_norm", given, normalized_shape, weight)
-    x = _wide(given)
     smallest = float(xp.finfo(given.dtype).eps) if eps is None else eps
-    mean_square = xp.mean(xp.square(x), axis=axes, keepdims=True)
-    weight = None if weight is None else as_tensor(weight)
-    return cast_to(_scaled(x, mean_square, smallest, weight, None), given.dtype)
+    out, _, _ = _standardized(_wide(given), axes, smallest, center=False)
+    return _affine(out, None if weight is None else as_tensor(weight), None, given)
 
 
 def group_norm(
@@ -270,12 +264,11 @@ def group_norm(
     x = _wide(given)
     # Groups as an axis of their own, so that weights need one shape only.
     grouped = x.reshape((x.shape[0], num_groups, x.shape[1] // num_groups, *x.shape[2:]))
-    centered, _, variance = _statistics(grouped, tuple(range(2, grouped.ndim)))
+    out, _, _ = _standardized(grouped, tuple(range(2, grouped.ndim)), eps)
     shape = (num_groups, grouped.shape[2]) + (1,) * (x.ndim - 2)
     weight = None if weight is None else as_tensor(weight).reshape(shape)
     bias = None if bias is None else as_tensor(bias).reshape(shape)
-    out = _scaled(centered, variance, eps, weight, bias).reshape(x.shape)
-    return cast_to(out, given.dtype)
+    return _affine(out, weight, bias, given).reshape(x.shape)
 
 
 # -- others ------------------------------------------------------------------------------------

@@ -327,7 +327,7 @@ def _lp_pool(
         return largest
     powers = xp.pow(x, float(norm_type))
     mean = _avg_pool(op, count, powers, kernel, stride, 0, ceil_mode, True, None)
-    total = xp.relu(mean * float(math.prod(sizes(op, "kernel_size", kernel, count))))
+    total = mean * float(math.prod(sizes(op, "kernel_size", kernel, count)))
     zero = total == 0  # where the root has no derivative: it is taken as 0
     return xp.where(zero, 0.0, xp.pow(xp.where(zero, 1.0, total), 1.0 / norm_type))
 
