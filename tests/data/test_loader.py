@@ -140,15 +140,16 @@ def test_state_holds_across_a_finished_epoch():
 
 def test_seeds_come_from_the_generator_unless_given():
     def seed(**options):
-        return data.DataLoader((np.arange(6),), 2, **options).seed
+        return data.DataLoader((np.arange(6),), 2, **{"shuffle": True, **options}).seed
 
+    assert seed(shuffle=False) == 0
     wg.random.seed(3)
     first = seed()
     wg.random.seed(3)
     assert seed() == first
     assert seed() != first
-    own = [seed(generator=wg.random.Generator(1)) for _ in range(2)]
-    assert own[0] == own[1]
+    own = [seed(generator=wg.random.Generator(1), shuffle=s) for s in (True, False)]
+    assert own[0] == own[1] != 0
 
 
 def test_samplers_and_batch_samplers():

@@ -27,8 +27,8 @@ class DataLoader:
         stream (`IterableDataset` or another iterable)
     batch_size : samples a batch; the last batch may be smaller unless `drop_last`
     shuffle : draw a new order for every epoch
-    seed : of orders and augmentations; drawn from `generator`, or else from the library's own
-        generator (`wg.random.seed`), where it is left out
+    seed : of orders and augmentations. Left out, it is drawn from `generator`, or for a shuffled
+        loader from the library's own generator (`wg.random.seed`); else it is 0
     sampler : an order of its own: a `Sampler`, or an iterable of indices
     batch_sampler : an iterable of lists of indices; replaces batch_size, shuffle and drop_last
     num_workers : threads that prepare batches ahead; 0 prepares them when they are asked for
@@ -88,7 +88,9 @@ class DataLoader:
                 self.dataset, batch_size, shuffle, sampler, batch_sampler, drop_last
             )
         self.classes = getattr(self.dataset, "classes", None)
-        self.seed = _fresh_seed(generator) if seed is None else int(seed)
+        if seed is None:
+            seed = _fresh_seed(generator) if shuffle or generator is not None else 0
+        self.seed = int(seed)
 
     def __len__(self) -> int:
         """Batches an epoch."""

@@ -101,7 +101,7 @@ def load(trainer: Trainer, stored: Stored) -> None:
 # -- the parts ----------------------------------------------------------------------------------
 
 
-def _own_generators(trainer: Trainer) -> dict[str, random.Generator]:
+def collect_generators(trainer: Trainer) -> dict[str, random.Generator]:
     """Generators that modules keep for themselves, under the modules' paths."""
     found = {"default": random.default_generator}
     for path, module in trainer.model.named_modules():
@@ -112,11 +112,11 @@ def _own_generators(trainer: Trainer) -> dict[str, random.Generator]:
 
 
 def _generators(trainer: Trainer) -> State:
-    return {name: g.state_dict() for name, g in _own_generators(trainer).items()}
+    return {name: g.state_dict() for name, g in collect_generators(trainer).items()}
 
 
 def _put_generators(trainer: Trainer, state: State) -> None:
-    own = _own_generators(trainer)
+    own = collect_generators(trainer)
     _same_names("generators", own, state)
     for name, generator in own.items():
         generator.load_state_dict(state[name])
