@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from wengert.core import site
-from wengert.core.dtypes import DType, as_dtype
+from wengert.core.dtypes import DType, as_dtype, is_float
 from wengert.core.errors import WengertError
 from wengert.core.node import Data, Node
 from wengert.core.sample import Sampler
@@ -149,7 +149,7 @@ class Op:
         """Floating-point operations of one run of a node, a multiply-add counted as two. None where
         nobody said how to count, or the shape of an operand is no longer known."""
         if self.work is None:
-            return None if self.cost == "compute" else 0
+            return None if self.cost == "compute" and is_float(node.dtype) else 0
         operands: list[Any] = list(node.parents)
         for i, parent in enumerate(operands):
             if parent is None:

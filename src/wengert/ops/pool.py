@@ -6,6 +6,7 @@ indices, and gathering has all its rules.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -148,6 +149,7 @@ argmax_windows: Op = custom(
     "argmax_windows",
     _argmax_windows,
     _argmax_windows_spec,
+    work=lambda out, x, size, **params: math.prod(out.shape) * math.prod(size),
     batch=lambda rows, args, batched, **params: argmax_windows(args[0], **params),
     samples=_samples,
 )
