@@ -18,6 +18,8 @@ settings.load_profile("deterministic")
 def clean_state() -> Iterator[None]:
     """Each test must put back the switches that it changed."""
     yield
-    left = (state.recording, state.origin, state.module, state.transforming, state.trace)
-    assert left == (True, None, "", False, None), f"the test left {left}"
+    left = dict(vars(state))
+    state.__dict__.clear()
+    fresh = {name: getattr(state, name) for name in left}
+    assert left == fresh, f"the test left {left}"
     assert dtypes.default_float() == dtypes.float32, "the test left another default dtype"

@@ -61,9 +61,7 @@ class Trace:
 
     def on_write(self, variable: Variable) -> None:
         """Called by `Variable.assign`, before the first and every later change."""
-        key = id(variable)
-        if key not in self.before:
-            self.before[key] = (variable, variable._data, variable._node)
+        self.before.setdefault(id(variable), (variable, variable._data, variable._node))
 
     def on_grad(self, node: Node) -> None:
         """Called before the `.grad` of a leaf changes."""
@@ -86,20 +84,26 @@ class Trace:
             leaf.grad = grad
 
 
-class Watch(Trace):
-    """Sees what a function writes, without undoing it; `before` holds the values from before."""
+class Watch:
+    """Used as a context, collects the values that variables had before they were written inside."""
+
+    def __init__(self) -> None:
+        self.outer: Watch | None = None
+        self.before: dict[int, tuple[Variable, Any, Node | None]] = {}
 
     def on_write(self, variable: Variable) -> None:
-        super().on_write(variable)
+        """Called by `Variable.assign`, before the change."""
+        self.before.setdefault(id(variable), (variable, variable._data, variable._node))
         if self.outer is not None:
             self.outer.on_write(variable)
 
-    def on_grad(self, node: Node) -> None:
-        if self.outer is not None:
-            self.outer.on_grad(node)
+    def __enter__(self) -> Watch:
+        self.outer = state.watch
+        state.watch = self
+        return self
 
     def __exit__(self, *exc: object) -> None:
-        state.trace = self.outer
+        state.watch = self.outer
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from wengert.core.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from wengert.core.graph import Trace
+    from wengert.core.graph import Trace, Watch
     from wengert.core.site import Origin
 
 P = ParamSpec("P")
@@ -27,6 +27,7 @@ class _State(threading.local):
     module: str = ""  # path of the nn.Module whose forward is running
     transforming: bool = False  # inside a function that grad, vjp, jvp … are differentiating
     trace: Trace | None = None  # the innermost trace that is collecting variable writes
+    watch: Watch | None = None  # the innermost `Watch` that wants to know of variable writes
 
 
 state = _State()

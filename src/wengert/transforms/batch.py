@@ -179,23 +179,22 @@ def _one_level(tree: Any) -> tuple[list[Any], TreeDef]:
 
 def _fronted(leaves: Sequence[Any], axes: Sequence[Any], tree: Any) -> tuple[list[Any], int]:
     """The leaves with their mapped axis moved to the front, and its size."""
-    sizes: dict[int, str] = {}
+    sizes: dict[int, int] = {}  # size → the first leaf of it
     rows = []
     for i, (leaf, axis) in enumerate(zip(leaves, axes, strict=True)):
         if axis is None:
             rows.append(leaf)
             continue
         x = as_tensor(leaf)
-        place = tree_paths(tree)[i].removeprefix("[0]").removeprefix("[1]")
         if not -x.ndim <= axis < x.ndim:
             raise AxisError(
                 "vmap",
-                f"argument {place} has no such axis to map over",
+                f"argument {_path(tree, i)} has no such axis to map over",
                 met=f"axis {axis} of shape {x.shape}",
                 fix="choose in_axes per argument, None where it is not mapped",
             )
         rows.append(move_axis(x, axis % x.ndim, 0))
-        sizes.setdefault(rows[-1].shape[0], place)
+        sizes.setdefault(rows[-1].shape[0], i)
     if not sizes:
         raise ArgumentError(
             "vmap",
@@ -207,10 +206,15 @@ def _fronted(leaves: Sequence[Any], axes: Sequence[Any], tree: Any) -> tuple[lis
         raise ShapeError(
             "vmap",
             "the mapped axes have different sizes",
-            met=", ".join(f"{n} for argument {place}" for n, place in sizes.items()),
+            met=", ".join(f"{n} for argument {_path(tree, i)}" for n, i in sizes.items()),
             fix="map over axes of one size, or set in_axes per argument",
         )
     return rows, next(iter(sizes))
+
+
+def _path(args_and_kwargs: Any, i: int) -> str:
+    """How to write the place of leaf `i` of `(args, kwargs)`: "[0]['w']" or "['bias']"."""
+    return tree_paths(args_and_kwargs)[i][len("[0]") :]
 
 
 def _place(x: Tensor, batched: bool, axis: int | None, size: int) -> Tensor:

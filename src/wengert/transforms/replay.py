@@ -34,13 +34,18 @@ def own_sites() -> Iterator[None]:
 def rewound(before: Before) -> Iterator[None]:
     """Run the body as if the variables had the values of `before`, and undo what it writes.
 
-    The counters of random generators are variables, so the body draws the same numbers again.
+    The counters of random generators are variables, so the body draws the same numbers again: on
+    values, also where the walk that needs them is itself being traced.
     """
-    with own_sites(), Trace() as session:
-        for variable, data, node in before.values():
-            session.on_write(variable)
-            variable._data, variable._node = data, node
-        yield
+    trace, state.trace = state.trace, None
+    try:
+        with own_sites(), Trace() as session:
+            for variable, data, node in before.values():
+                session.on_write(variable)
+                variable._data, variable._node = data, node
+            yield
+    finally:
+        state.trace = trace
 
 
 def made_since(start: int, outputs: Iterable[Node]) -> tuple[list[Node], list[Node]]:
