@@ -44,6 +44,8 @@ class Variable(Tensor):
             from wengert.core.op import cast_to
 
             new = cast_to(new, self.dtype)
+        if state.watch is not None:
+            state.watch.on_write(self)
         if state.trace is not None:
             state.trace.on_write(self)
             self._node = new._node if new._data.__class__ is Spec else self._node
