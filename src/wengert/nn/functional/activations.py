@@ -16,6 +16,7 @@ from wengert import random
 from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.rules import normalize_axis
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.nn.functional.arguments import at
 
 __all__ = [
     "celu",
@@ -99,7 +100,7 @@ def hardtanh(
     """
     if not min_val < max_val:
         raise ArgumentError(
-            "hardtanh",
+            at("hardtanh"),
             "min_val must be less than max_val",
             met=f"{min_val} and {max_val}",
             fix="swap the two",
@@ -145,7 +146,7 @@ def prelu(input: Any, weight: Any) -> Tensor:
     x, slope = as_tensor(input), as_tensor(weight)
     if slope.ndim > 1:
         raise ShapeError(
-            "prelu",
+            at("prelu"),
             "the slopes must be one number, or one a channel",
             met=f"weight {slope.shape}",
             fix="reshape weight to (channels,)",
@@ -154,7 +155,7 @@ def prelu(input: Any, weight: Any) -> Tensor:
         channels = x.shape[1] if x.ndim > 1 else 1
         if slope.size != channels:
             raise ShapeError(
-                "prelu",
+                at("prelu"),
                 "the number of slopes is neither 1 nor the number of channels",
                 met=f"{slope.size} slopes for input {x.shape}, whose axis 1 holds the channels",
                 fix=f"make PReLU(num_parameters={channels})",
@@ -186,7 +187,7 @@ def rrelu(
     """
     if lower > upper:
         raise ArgumentError(
-            "rrelu",
+            at("rrelu"),
             "lower must not be greater than upper",
             met=f"{lower} and {upper}",
             fix="swap the two",
@@ -239,7 +240,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Source: Barron 2017.
     """
     if alpha == 0:
-        raise ArgumentError("celu", "alpha must not be 0", fix="use relu for the limit alpha → 0")
+        raise ArgumentError(at("celu"), "alpha must not be 0", fix="use relu in its place")
     positive, negative = _parts(as_tensor(input))
     return positive + alpha * xp.expm1(negative / alpha)
 
@@ -286,7 +287,7 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
         z = xp.clip(x, -20, 20)
         return 0.5 * x * (1 + xp.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * (z * z * z))))
     raise ArgumentError(
-        "gelu", "unknown approximation", met=repr(approximate), fix="use 'none' or 'tanh'"
+        at("gelu"), "unknown approximation", met=repr(approximate), fix="use 'none' or 'tanh'"
     )
 
 
@@ -417,7 +418,7 @@ def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """
     if lambd < 0:
         raise ArgumentError(
-            "softshrink", "lambd must not be negative", met=str(lambd), fix="pass lambd ≥ 0"
+            at("softshrink"), "lambd must not be negative", met=str(lambd), fix="pass lambd ≥ 0"
         )
     x = as_tensor(input)
     return x - xp.clip(x, -lambd, lambd)
@@ -485,7 +486,7 @@ def _halves(op: str, input: Any, dim: int) -> tuple[Tensor, Tensor]:
     half, odd = divmod(x.shape[axis], 2)
     if odd:
         raise ShapeError(
-            op,
+            at(op),
             "the halved axis must have an even size",
             met=f"size {x.shape[axis]} along axis {axis} of {x.shape}",
             fix="let the layer before give twice the wanted features",

@@ -9,6 +9,7 @@ from wengert import namespaces as xp
 from wengert.core.errors import ArgumentError
 from wengert.core.rules import broadcast, normalize_axis
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.nn.functional.arguments import at
 
 __all__ = ["cosine_similarity", "pairwise_distance"]
 
@@ -20,7 +21,7 @@ def _norm(op: str, x: Tensor, p: float, axis: int, keepdims: bool = False) -> Te
     if p == 1:
         return xp.sum(xp.abs(x), axis=axis, keepdims=keepdims)
     if not p > 0:
-        raise ArgumentError(op, "the order of the norm must be positive", met=f"p={p}", fix="p=2.0")
+        raise ArgumentError(at(op), "the order p must be positive", met=f"p={p}", fix="p=2.0")
     powers = xp.square(x) if p == 2 else xp.pow(xp.abs(x), p)
     total = xp.sum(powers, axis=axis, keepdims=keepdims)
     zero = total == 0

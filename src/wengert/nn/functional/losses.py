@@ -15,6 +15,7 @@ from wengert.core.dtypes import is_float, is_integer
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError
 from wengert.core.spec import describe
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.nn.functional.arguments import at
 from wengert.nn.functional.reduction import (
     REDUCTIONS,
     as_pair,
@@ -92,7 +93,7 @@ class _Labels:
 def _class_axis(op: str, x: Tensor) -> int:
     if not is_float(x.dtype):
         raise DtypeError(
-            op,
+            at(op),
             "class scores must be floating",
             met=describe(x),
             cause="input and target in the wrong order",
@@ -100,7 +101,7 @@ def _class_axis(op: str, x: Tensor) -> int:
         )
     if x.ndim == 0 or x.shape[min(x.ndim - 1, 1)] == 0:
         raise ShapeError(
-            op,
+            at(op),
             "there is no axis of classes, or it is empty",
             met=f"input {x.shape}",
             fix="pass scores of shape (classes,), (batch, classes) or (batch, classes, …)",
@@ -112,7 +113,7 @@ def _check_index_target(op: str, x: Tensor, t: Tensor, expected: tuple[int, ...]
     if t.shape != expected:
         squeezed = tuple(n for n in t.shape if n != 1) == tuple(n for n in expected if n != 1)
         raise ShapeError(
-            op,
+            at(op),
             "the shape of the labels does not fit that of the scores",
             met=f"input {x.shape} and target {t.shape}",
             cause="an extra or missing axis of size 1"
@@ -124,7 +125,7 @@ def _check_index_target(op: str, x: Tensor, t: Tensor, expected: tuple[int, ...]
     if not is_integer(t.dtype):
         check_labels(op, t)
         raise DtypeError(
-            op,
+            at(op),
             "class indices must be integers",
             met=describe(t),
             cause="labels read as floats" if is_float(t.dtype) else "a boolean mask",
@@ -150,7 +151,7 @@ def _class_weights(op: str, weight: Any, x: Tensor, classes: int) -> Tensor | No
     w = as_tensor(weight)
     if w.shape != (classes,):
         raise ShapeError(
-            op,
+            at(op),
             "there must be one weight a class",
             met=f"weight {w.shape} for {classes} classes",
             fix=f"pass a weight of shape ({classes},)",
@@ -192,7 +193,7 @@ def cross_entropy(
     check_reduction("cross_entropy", reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ArgumentError(
-            "cross_entropy",
+            at("cross_entropy"),
             "label_smoothing is a share from 0 to 1",
             met=f"{label_smoothing}",
             fix="pass 0.1",
@@ -222,7 +223,7 @@ def _soft_cross_entropy(
     """Cross-entropy with class probabilities for targets."""
     if not is_float(t.dtype):
         raise DtypeError(
-            "cross_entropy",
+            at("cross_entropy"),
             "a target of the input's shape holds class probabilities, which are floating",
             met=describe(t),
             cause="one-hot labels in an integer dtype",
@@ -298,7 +299,7 @@ def focal_loss(
 
 def _check_gamma(op: str, gamma: float) -> None:
     if gamma < 0:
-        raise ArgumentError(op, "gamma must not be negative", met=f"{gamma}", fix="pass 2.0")
+        raise ArgumentError(at(op), "gamma must not be negative", met=f"{gamma}", fix="pass 2.0")
 
 
 # -- yes or no -----------------------------------------------------------------------------------
@@ -346,7 +347,7 @@ def binary_cross_entropy(
     p, t = as_pair(op, input, target, reduction)
     if not p.is_symbolic and p.size and not (p._data.min() >= 0 and p._data.max() <= 1):
         raise ArgumentError(
-            op,
+            at(op),
             "the input must be probabilities from 0 to 1",
             met=f"values from {float(p._data.min()):g} to {float(p._data.max()):g}",
             cause="scores in place of probabilities",
@@ -384,7 +385,7 @@ def sigmoid_focal_loss(
     _check_gamma(op, gamma)
     if alpha is not None and not 0 <= alpha <= 1:
         raise ArgumentError(
-            op, "alpha is a share from 0 to 1", met=f"{alpha}", fix="pass 0.25, or None"
+            at(op), "alpha is a share from 0 to 1", met=f"{alpha}", fix="pass 0.25, or None"
         )
     x, t = as_pair(op, input, target, reduction)
     log_yes, log_no = -xp.softplus(-x), -xp.softplus(x)
@@ -427,7 +428,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
         return reduced("kl_div", loss, reduction)
     if x.ndim == 0:
         raise ShapeError(
-            "kl_div",
+            at("kl_div"),
             "'batchmean' needs a batch axis",
             met=f"input {x.shape}",
             fix="use reduction='sum'",

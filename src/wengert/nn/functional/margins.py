@@ -14,6 +14,7 @@ from wengert.core.errors import ArgumentError, DtypeError, ShapeError
 from wengert.core.rules import broadcast
 from wengert.core.spec import describe
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.nn.functional.arguments import at
 from wengert.nn.functional.distances import pairwise_distance
 from wengert.nn.functional.losses import cross_entropy
 from wengert.nn.functional.normalization import normalize
@@ -90,7 +91,7 @@ def margin_ranking_loss(
     x1, x2, t = as_tensor(input1), as_tensor(input2), as_tensor(target)
     if x1.ndim != x2.ndim or x1.ndim != t.ndim:
         raise ShapeError(
-            op,
+            at(op),
             "the inputs and the target must have the same number of axes",
             met=f"{x1.shape}, {x2.shape} and target {t.shape}",
             fix="reshape them to one shape",
@@ -115,7 +116,7 @@ def cosine_embedding_loss(
     a, b, t = as_tensor(input1), as_tensor(input2), as_tensor(target)
     if a.ndim not in (1, 2) or a.ndim != b.ndim or t.ndim != a.ndim - 1:
         raise ShapeError(
-            op,
+            at(op),
             "takes (batch, features) with a target (batch,), or (features,) with a target ()",
             met=f"{a.shape}, {b.shape} and target {t.shape}",
             fix="drop the target's last axis, or add a batch axis to the inputs",
@@ -137,7 +138,7 @@ def _scores(op: str, input: Any) -> tuple[Tensor, bool]:
     x = as_tensor(input)
     if x.ndim not in (1, 2) or x.shape[-1] == 0 or not is_float(x.dtype):
         raise ShapeError(
-            op,
+            at(op),
             "takes floating scores of shape (batch, classes) or (classes,)",
             met=describe(x),
             fix="move the classes to axis 1 and the rest to axis 0",
@@ -149,14 +150,14 @@ def _class_indices(op: str, target: Any, shape: tuple[int, ...], classes: int) -
     t = as_tensor(target)
     if not is_integer(t.dtype):
         raise DtypeError(
-            op,
+            at(op),
             "class indices must be integers",
             met=describe(t),
             fix="cast with wg.astype(target, wg.int64)",
         )
     if t.shape != shape:
         raise ShapeError(
-            op,
+            at(op),
             "the shape of the labels does not fit that of the scores",
             met=f"target {t.shape}, expected {shape}",
             fix=f"pass labels of shape {shape}",
@@ -184,7 +185,7 @@ def multi_margin_loss(
     op = "multi_margin_loss"
     check_reduction(op, reduction)
     if p not in (1, 2):
-        raise ArgumentError(op, "the power must be 1 or 2", met=f"p={p}", fix="pass 1 or 2")
+        raise ArgumentError(at(op), "the power must be 1 or 2", met=f"p={p}", fix="pass 1 or 2")
     x, batched = _scores(op, input)
     rows, classes = x.shape
     t = _class_indices(op, target, (rows,) if batched else (), classes).reshape((rows, 1))
@@ -195,7 +196,7 @@ def multi_margin_loss(
         w = as_tensor(weight)
         if w.shape != (classes,):
             raise ShapeError(
-                op,
+                at(op),
                 "there must be one weight a class",
                 met=f"weight {w.shape} for {classes} classes",
                 fix=f"pass a weight of shape ({classes},)",
@@ -247,7 +248,7 @@ def multilabel_soft_margin_loss(
     x, t = as_pair(op, input, target, reduction)
     if x.ndim == 0:
         raise ShapeError(
-            op,
+            at(op),
             "there is no axis of classes",
             met="a 0-d input",
             fix="use binary_cross_entropy_with_logits",
@@ -284,7 +285,7 @@ def triplet_margin_loss(
     a, b, c = as_tensor(anchor), as_tensor(positive), as_tensor(negative)
     if not a.ndim == b.ndim == c.ndim or a.ndim == 0:
         raise ShapeError(
-            "triplet_margin_loss",
+            at("triplet_margin_loss"),
             "anchor, positive and negative must have the same number of axes, 1 or more",
             met=f"{a.shape}, {b.shape} and {c.shape}",
             fix="give all three the shape (batch, features)",
@@ -329,7 +330,7 @@ def triplet_margin_with_distance_loss(
 
 def _check_margin(op: str, margin: float) -> None:
     if not margin > 0:
-        raise ArgumentError(op, "the margin must be positive", met=f"{margin}", fix="pass 1.0")
+        raise ArgumentError(at(op), "the margin must be positive", met=f"{margin}", fix="pass 1.0")
 
 
 def info_nce(
@@ -372,7 +373,7 @@ def info_nce(
         return (loss + cross_entropy(scores.mT, labels, reduction=reduction)) / 2
     if symmetric:
         raise ArgumentError(
-            "info_nce",
+            at("info_nce"),
             "the symmetric loss takes its negatives from the batch",
             met="symmetric=True with negative_keys",
             fix="leave negative_keys out",
@@ -389,7 +390,7 @@ def _negative_scores(q: Tensor, keys: Tensor) -> Tensor:
     fits = keys.ndim in (2, 3) and keys.shape[-1] == features
     if not fits or (keys.ndim == 3 and keys.shape[0] != batch):
         raise ShapeError(
-            "info_nce",
+            at("info_nce"),
             "negative keys must be (negatives, features) or (batch, negatives, features)",
             met=f"{keys.shape} for queries {q.shape}",
             fix="give them the features of the queries",
@@ -403,12 +404,12 @@ def _negative_scores(q: Tensor, keys: Tensor) -> Tensor:
 def _check_info_nce(q: Tensor, k: Tensor, temperature: float) -> None:
     if q.ndim != 2 or k.shape != q.shape:
         raise ShapeError(
-            "info_nce",
+            at("info_nce"),
             "queries and keys must both be (batch, features)",
             met=f"query {q.shape} and positive_key {k.shape}",
             fix="pass one key a query",
         )
     if not temperature > 0:
         raise ArgumentError(
-            "info_nce", "the temperature must be positive", met=f"{temperature}", fix="pass 0.1"
+            at("info_nce"), "the temperature must be positive", met=f"{temperature}", fix="pass 0.1"
         )

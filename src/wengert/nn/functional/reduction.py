@@ -11,6 +11,7 @@ from wengert.core.dtypes import default_float, is_float
 from wengert.core.errors import ArgumentError, BoundsError, ShapeError
 from wengert.core.op import cast_to
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.nn.functional.arguments import at
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -36,7 +37,7 @@ def check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = REDUCTIO
     """Raise unless the reduction is one that the loss knows."""
     if reduction not in allowed:
         raise ArgumentError(
-            op,
+            at(op),
             "unknown reduction",
             met=repr(reduction),
             fix="use " + ", ".join(map(repr, allowed[:-1])) + f" or {allowed[-1]!r}",
@@ -62,7 +63,7 @@ def check_same_shape(op: str, x: Tensor, t: Tensor, name: str = "target") -> Non
         return
     same_size = [n for n in x.shape if n != 1] == [n for n in t.shape if n != 1]
     raise ShapeError(
-        op,
+        at(op),
         f"input and {name} must have one shape",
         met=f"input {x.shape} and {name} {t.shape}",
         cause="an axis of size 1 that one of them lacks; broadcast, every prediction would be "
@@ -86,7 +87,7 @@ def check_labels(op: str, t: Tensor) -> None:
         return
     place = tuple(int(i) for i in np.argwhere(np.isnan(t._data))[0])
     raise ArgumentError(
-        op,
+        at(op),
         "the targets contain NaN",
         met=f"NaN at {indexed('target', place)}",
         cause="missing values in the data",
@@ -109,7 +110,7 @@ def check_classes(op: str, indices: Tensor, classes: int, ignored: int | None = 
         return
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
     raise BoundsError(
-        op,
+        at(op),
         "a class index is outside the classes",
         met=f"index {int(values[place])} at {indexed('target', place)}, with {classes} classes "
         f"(0 to {classes - 1})",

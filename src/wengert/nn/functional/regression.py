@@ -8,6 +8,7 @@ from typing import Any
 from wengert import namespaces as xp
 from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.nn.functional.arguments import at
 from wengert.nn.functional.reduction import as_pair, check_same_shape, reduced
 
 __all__ = [
@@ -67,7 +68,7 @@ def huber_loss(
     Source: Huber 1964.
     """
     if not delta > 0:
-        raise ArgumentError("huber_loss", "delta must be positive", met=f"{delta}", fix="pass 1.0")
+        raise ArgumentError(at("huber_loss"), "delta must be positive", str(delta), fix="pass 1.0")
     x, t = as_pair("huber_loss", input, target, reduction)
     return reduced("huber_loss", _huber(x - t, delta), reduction, _weights("huber_loss", weight, x))
 
@@ -89,7 +90,7 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     """
     if beta < 0:
         raise ArgumentError(
-            "smooth_l1_loss", "beta must not be negative", met=f"{beta}", fix="pass 1.0"
+            at("smooth_l1_loss"), "beta must not be negative", met=f"{beta}", fix="pass 1.0"
         )
     if beta == 0:
         return l1_loss(input, target, reduction)
@@ -158,14 +159,14 @@ def _variance(v: Tensor, x: Tensor) -> Tensor:
         v = v.reshape((*v.shape, 1))
     if v.ndim and v.shape not in (x.shape, (*x.shape[:-1], 1)):
         raise ShapeError(
-            "gaussian_nll_loss",
+            at("gaussian_nll_loss"),
             "the variance must have the input's shape, or differ from it in the last axis alone",
             met=f"var {v.shape} for input {x.shape}",
             fix=f"use a shape of {x.shape} or {(*x.shape[:-1], 1)}",
         )
     if not v.is_symbolic and v.size and v._data.min() < 0:
         raise ArgumentError(
-            "gaussian_nll_loss",
+            at("gaussian_nll_loss"),
             "a variance is negative",
             met=f"{float(v._data.min()):g}",
             cause="an unconstrained output used as the variance",

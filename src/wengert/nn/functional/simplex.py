@@ -11,6 +11,7 @@ from wengert.core.errors import ArgumentError, DtypeError
 from wengert.core.rules import normalize_axis
 from wengert.core.spec import describe
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.nn.functional.arguments import at
 from wengert.nn.functional.reduction import check_classes
 
 __all__ = ["gumbel_softmax", "log_softmax", "one_hot", "softmax", "softmin"]
@@ -78,7 +79,7 @@ def gumbel_softmax(
     """
     if tau <= 0:
         raise ArgumentError(
-            "gumbel_softmax", "the temperature must be positive", met=f"tau={tau}", fix="pass 1.0"
+            at("gumbel_softmax"), "tau must be positive", met=f"tau={tau}", fix="pass 1.0"
         )
     x = as_tensor(logits)
     noise = random.gumbel(shape=x.shape, dtype=x.dtype, generator=generator)
@@ -105,7 +106,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     indices = as_tensor(tensor)
     if not is_integer(indices.dtype):
         raise DtypeError(
-            "one_hot",
+            at("one_hot"),
             "class indices must be integers",
             met=describe(indices),
             fix="cast with wg.astype(x, wg.int64)",
@@ -114,7 +115,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
         values = indices._values("one_hot")
         if values.size == 0:
             raise ArgumentError(
-                "one_hot",
+                at("one_hot"),
                 "the number of classes cannot be read off an empty array",
                 met=describe(indices),
                 fix="pass num_classes=",
