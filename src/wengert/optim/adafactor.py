@@ -64,6 +64,14 @@ class Adafactor(Optimizer):
         nonnegative("Adafactor", weight_decay=o["weight_decay"])
         if o["eps"][0] is not None:
             positive("Adafactor", eps_1=o["eps"][0])
+        if o["d"] < 1.0:
+            raise ArgumentError(
+                "Adafactor",
+                "the clipping threshold d must be ≥ 1",
+                met=f"d={o['d']}",
+                cause="below 1 it would shrink steps of the usual size",
+                fix="pass 1.0",
+            )
         if not number("Adafactor", "beta2_decay", o["beta2_decay"]) <= 0.0:
             raise ArgumentError(
                 "Adafactor",

@@ -43,10 +43,13 @@ class _Composite(LRScheduler):
             schedule.detach()
         self.schedulers = list(schedulers)
 
-    def on_new_group(self, group: ParamGroup) -> None:
+    def check_new_group(self, group: ParamGroup) -> None:
         for schedule in self.schedulers:
-            schedule.on_new_group(group)
-        super().on_new_group(group)
+            schedule.check_new_group(group)
+
+    def admit(self, group: ParamGroup) -> None:
+        for schedule in self.schedulers:
+            schedule.admit(group)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}

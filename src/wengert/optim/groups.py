@@ -55,6 +55,15 @@ class ParamGroup(dict[str, Any]):
         return options
 
 
+def numeric_tensors(value: Any, dtype: DType) -> Any:
+    """An option with its numbers as tensors of `dtype`: floats, tensors, and tuples of such."""
+    if isinstance(value, tuple):
+        return tuple(numeric_tensors(v, dtype) for v in value)
+    if isinstance(value, float):
+        return Tensor(np.array(value, dtype))
+    return cast_to(value, dtype) if isinstance(value, Tensor) else value
+
+
 def _is_numeric(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_numeric, value))

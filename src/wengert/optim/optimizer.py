@@ -129,11 +129,15 @@ class Optimizer:
         added = ParamGroup(self.name, {**options, "params": params})
         if names:
             added["param_names"] = names
+        for schedule in self.schedules:
+            schedule.check_new_group(added)
+        for schedule in self.schedules:
+            schedule.admit(added)
         self.param_groups.append(added)
         for p, factor in modulation.items():
             self.modulate(p, factor)
         for schedule in self.schedules:
-            schedule.on_new_group(added)
+            schedule.apply()
 
     def parameters(self) -> Iterator[Tensor]:
         """All parameters, group by group."""
@@ -216,7 +220,7 @@ class Optimizer:
             for group in self.param_groups:
                 for p in group["params"]:
                     g = p.grad if given is None else given.get(p)
-                    if g is not None:
+                    if g is not None and p.size:
                         self._step_of(p, g, group)
         for hook in list(self._after):
             hook(self, (closure,), {"grads": grads})

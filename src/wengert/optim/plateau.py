@@ -118,7 +118,7 @@ class ReduceLROnPlateau(LRScheduler):
         scale = self.scales[group]
         return base if scale == 1.0 else max(base * scale, min(base, self.min_lrs[group]))
 
-    def on_new_group(self, group: ParamGroup) -> None:
+    def admit(self, group: ParamGroup) -> None:
         self.scales.append(1.0)
         self.min_lrs.append(self.min_lrs[-1])
-        super().on_new_group(group)
+        super().admit(group)

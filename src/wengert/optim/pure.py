@@ -13,6 +13,7 @@ from wengert.core.op import cast_to
 from wengert.core.spec import Spec
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import tree_flatten
+from wengert.optim.groups import check_options, numeric_tensors
 from wengert.optim.lbfgs import LBFGS
 from wengert.optim.optimizer import UNBOUND, Optimizer, working_dtype
 
@@ -33,8 +34,15 @@ class Functional:
         slots = {s: Tensor(self.optimizer.initial(s, like, o)) for s in self.optimizer.slots(o, p)}
         return {"step": Tensor(np.array(0)), **slots}
 
-    def update(self, grads: Any, state: Any, params: Any) -> tuple[Any, list[dict[str, Tensor]]]:
-        """New parameters and new state. Nothing is changed in place."""
+    def update(
+        self, grads: Any, state: Any, params: Any, **options: Any
+    ) -> tuple[Any, list[dict[str, Tensor]]]:
+        """New parameters and new state. Nothing is changed in place.
+
+        `options` replace the optimizer's own for this step. They may be tensors (a learning rate
+        that a schedule computes, or that is itself learned).
+        """
+        check_options(self.optimizer.name, options, self.options)
         leaves, tree = tree_flatten(params)
         cotangents, grad_tree = tree_flatten(grads)
         if grad_tree != tree or len(state) != len(leaves):
@@ -45,19 +53,26 @@ class Functional:
                 fix="pass gradients of the same tree, and the state that init() of it gave",
             )
         stepped = [
-            self._step(as_tensor(p), as_tensor(g), s)
+            self._step(as_tensor(p), as_tensor(g), s, {**self.options, **options})
             for p, g, s in zip(leaves, cotangents, state, strict=True)
         ]
         return tree.unflatten(p for p, _ in stepped), [s for _, s in stepped]
 
     def _step(
-        self, p: Tensor, g: Tensor, state: dict[str, Tensor]
+        self, p: Tensor, g: Tensor, state: dict[str, Tensor], options: dict[str, Any]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         work = working_dtype(p.dtype)
         counted = methods._F.add(state["step"], 1)
         slots: dict[str, Any] = {**state, "step": cast_to(counted, work)}
+        numbers = {
+            # A zero stays a plain number: it says that a term is left out.
+            name: value
+            if isinstance(value, float) and value == 0.0
+            else numeric_tensors(value, work)
+            for name, value in options.items()
+        }
         new, slots = self.optimizer.advance(
-            methods._F, cast_to(p, work), cast_to(g, work), slots, self.options
+            methods._F, cast_to(p, work), cast_to(g, work), slots, numbers
         )
         kept = {name: slots[name] for name in state if name != "step"}
         return cast_to(new, p.dtype), {"step": counted, **kept}

@@ -86,11 +86,13 @@ class LRScheduler:
         if self in self.optimizer.schedules:
             self.optimizer.schedules.remove(self)
 
-    def on_new_group(self, group: ParamGroup) -> None:
-        """A group was added: its present rate is its initial one."""
+    def check_new_group(self, group: ParamGroup) -> None:
+        """The error for a group that cannot be added to the optimizer because of the schedule."""
         self.check_group(group)
+
+    def admit(self, group: ParamGroup) -> None:
+        """Take in a new group: its present rate is its initial one."""
         group.setdefault("initial_lr", group["lr"])
-        self.apply()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain Python values; functions are left out."""

@@ -44,7 +44,7 @@ class LambdaLR(LRScheduler):
             )
         super().__init__(optimizer, last_epoch)
 
-    def on_new_group(self, group: ParamGroup) -> None:
+    def check_new_group(self, group: ParamGroup) -> None:
         if not self.shared:
             raise ArgumentError(
                 "LambdaLR",
@@ -52,8 +52,11 @@ class LambdaLR(LRScheduler):
                 cause="add_param_group after LambdaLR with a list of functions",
                 fix="add the group first, or pass one function for all groups",
             )
+        super().check_new_group(group)
+
+    def admit(self, group: ParamGroup) -> None:
         self.functions.append(self.functions[0])
-        super().on_new_group(group)
+        super().admit(group)
 
     def value(self, base: float, group: int) -> float:
         return base * float(self.functions[group](self.last_epoch))
