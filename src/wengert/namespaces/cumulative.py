@@ -26,9 +26,9 @@ __all__ = [
 
 
 def _line(op: str, x: Tensor, axis: int | None) -> tuple[Tensor, int]:
-    """The array and axis to run along: for None the flattened array."""
-    if axis is None:
-        return reshape(x, shape=(x.size,)), 0
+    """The array and axis to run along: for None the flattened array. 0-d counts as 1-d."""
+    if axis is None or x.ndim == 0:
+        return reshape(x, shape=(x.size,)), normalize_axis(op, axis or 0, 1)
     return x, normalize_axis(op, axis, x.ndim)
 
 
@@ -84,7 +84,7 @@ def cumulative_prod(
 def _cumulative(op: Op, x: Tensor, axis: int | None, initial: int | None) -> Tensor:
     name = {"cumsum": "cumulative_sum", "cumprod": "cumulative_prod"}[op.name]
     if axis is None:
-        if x.ndim != 1:
+        if x.ndim > 1:
             raise ArgumentError(
                 name,
                 "an array of several axes needs the axis to run along",
@@ -92,7 +92,7 @@ def _cumulative(op: Op, x: Tensor, axis: int | None, initial: int | None) -> Ten
                 fix="pass axis=",
             )
         axis = 0
-    axis = normalize_axis(name, axis, x.ndim)
+    x, axis = _line(name, x, axis)
     out: Tensor = op(x, axis=axis, reverse=False)
     if initial is None:
         return out

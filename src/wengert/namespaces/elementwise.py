@@ -18,8 +18,8 @@ function has a kink or a jump, these derivatives are used:
 | `remainder`, `fmod` | everywhere | 1 for x1, minus the rounded quotient for x2 |
 | `pow` | x1 = 0 and x2 ≥ 0, in x2 | 0: 0ʸ is constant there |
 | `pow` | x1 = x2 = 0, in x1 | 0: x⁰ is constant |
-| `logaddexp` | both −∞ or both ∞ | 1/2 each |
-| `logsumexp` | all −∞ | 0 |
+| `logaddexp`, `logsumexp` | k equal infinities that are the result | 1/k each |
+| `logcumsumexp` | −∞ throughout | 0 |
 | `sqrt`, `cbrt`, `hypot`, `atan2`, `log`, `asin` … | slope infinite or undefined | ∞ or NaN |
 """
 

@@ -239,9 +239,9 @@ def _quantile(op: str, x: Any, q: Any, axis: Axis, keepdims: bool, method: str) 
         _e.mul(high, Tensor(np.asarray(weight, x.dtype))),
     )
     found = where(Tensor(np.asarray(weight == 0.0)), low, between)  # 0·∞ would be NaN
-    largest_entry = gather(ordered, Tensor(np.asarray(count - 1)), axis=last)
-    bad = reshape(_e.isnan(largest_entry), shape=largest_entry.shape + (1,) * levels.ndim)
-    found = where(bad, math.nan, found)
+    top = gather(ordered, Tensor(np.asarray(count - 1)), axis=last)
+    top = reshape(top, shape=top.shape + (1,) * levels.ndim)
+    found = where(_e.isnan(top), top, found)  # NaN is sorted last, and is then the result
     rank = ordered.ndim - 1
     order = (*range(rank, rank + levels.ndim), *range(rank))
     found = permute(found, axes=order) if levels.ndim else found

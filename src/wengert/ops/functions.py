@@ -12,17 +12,7 @@ from wengert.core.op import Array, Op
 from wengert.core.rules import elementwise
 from wengert.core.sample import Sample, Wrong
 from wengert.core.tensor import Tensor
-from wengert.ops.elementwise import (
-    add,
-    div,
-    equal,
-    isinf,
-    logical_and,
-    mul,
-    neg,
-    square,
-    sub,
-)
+from wengert.ops.elementwise import add, div, equal, isinf, logical_and, mul, neg, square, sub
 from wengert.ops.numerics import in_single
 
 LN2, LN10 = math.log(2.0), math.log(10.0)

@@ -19,7 +19,7 @@ from wengert.ops.elementwise import div, equal, mul, sub
 from wengert.ops.functions import exp
 from wengert.ops.movement import broadcast_to, reshape
 from wengert.ops.numerics import in_single, largest
-from wengert.ops.selection import maximum, where
+from wengert.ops.selection import clip, where
 
 Axes = tuple[int, ...]
 Axis = int | tuple[int, ...] | None
@@ -266,20 +266,20 @@ def _log_softmax_cotangent(g: Tensor, out: Tensor, axis: Axes) -> Tensor:
     return cotangent
 
 
-def _weights(x: Tensor, out: Tensor, axis: Axes) -> Tensor:
-    """softmax(x) from its logsumexp; 0 throughout where all of x is −∞."""
-    level = maximum(out, -largest(out.dtype))
-    weights: Tensor = exp(sub(x, kept(level, x.shape, axis)))
+def _weights(x: Tensor, axis: Axes) -> Tensor:
+    """The softmax, with infinities taken as the largest numbers: so that equal ones share."""
+    limit = largest(x.dtype)
+    weights: Tensor = softmax(clip(x, -limit, limit), axis=axis)
     return weights
 
 
-def _logsumexp_tangent(t: Tensor, x: Tensor, out: Tensor, axis: Axes) -> Tensor:
-    tangent: Tensor = sum(mul(t, _weights(x, out, axis)), axis=axis)
+def _logsumexp_tangent(t: Tensor, x: Tensor, axis: Axes) -> Tensor:
+    tangent: Tensor = sum(mul(t, _weights(x, axis)), axis=axis)
     return tangent
 
 
-def _logsumexp_cotangent(g: Tensor, x: Tensor, out: Tensor, axis: Axes) -> Tensor:
-    cotangent: Tensor = mul(kept(g, x.shape, axis), _weights(x, out, axis))
+def _logsumexp_cotangent(g: Tensor, x: Tensor, axis: Axes) -> Tensor:
+    cotangent: Tensor = mul(kept(g, x.shape, axis), _weights(x, axis))
     return cotangent
 
 

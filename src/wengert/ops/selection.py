@@ -55,8 +55,9 @@ class Where(Op):
 
 def promoted(*operands: Any) -> list[Tensor]:
     """Operands as tensors of one dtype; Python numbers are weak."""
-    like = next((x for x in operands if isinstance(x, Tensor)), None)
-    tensors = [as_tensor(x, like) for x in operands]
+    arrays = [x if isinstance(x, (int, float)) else as_tensor(x) for x in operands]
+    like = next((x for x in arrays if isinstance(x, Tensor)), None)
+    tensors = [as_tensor(x, like) for x in arrays]
     first = tensors[0]._data.dtype
     if all(t._data.dtype is first for t in tensors):
         return tensors
