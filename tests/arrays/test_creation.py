@@ -200,6 +200,17 @@ def test_integer_ranges(start: int, stop: int, step: int) -> None:
     assert wg.arange(start, stop, step, dtype=wg.int8).dtype == wg.int8
 
 
+def test_ranges_at_the_ends_of_the_integers() -> None:
+    for r, dtype in (
+        (range(2**63, 2**63 + 3), wg.uint64),
+        (range(2**64 - 1, 2**64 - 9, -3), wg.uint64),
+        (range(-(2**63), -(2**63) + 3), wg.int64),
+        (range(-(2**63), 2**63 - 1, 2**62), wg.int64),
+        (range(10, -1, -5), wg.uint8),
+    ):
+        assert wg.arange(r.start, r.stop, r.step, dtype=dtype).tolist() == list(r)
+
+
 def test_float_ranges() -> None:
     assert wg.arange(3.0).dtype == wg.float32
     assert wg.arange(0, 1, 0.25).tolist() == [0.0, 0.25, 0.5, 0.75]
@@ -321,6 +332,8 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: wg.zeros(2, dtype="complex64"), DtypeError, "not a dtype that arrays can have"),
     (lambda: wg.arange(0, 5, 0), ArgumentError, "step must not be 0"),
     (lambda: wg.arange(0, np.inf), ArgumentError, "must be finite"),
+    (lambda: wg.arange(200, dtype=wg.int8), ArgumentError, "0 to 199 with int8"),
+    (lambda: wg.arange(-1, 3, dtype=wg.uint8), ArgumentError, "-1 to 2 with uint8"),
     (lambda: wg.arange("3"), DtypeError, "start must be a number"),
     (lambda: wg.linspace(0, 1, -1), ArgumentError, "must not be negative"),
     (lambda: wg.geomspace(0, 1), ArgumentError, "nonzero and of one sign"),

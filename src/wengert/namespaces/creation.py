@@ -470,12 +470,28 @@ def arange(
             met=f"start={start}, stop={stop}, step={step}",
             fix="pass finite numbers",
         )
-    wanted = dtypes.as_dtype(dtype) if dtype is not None else None
     whole = all(isinstance(v, int) for v in (start, stop, step))
-    values = np.arange(start, stop, step)
-    if wanted is None:
-        wanted = dtypes.default_int if whole else dtypes.default_float()
-    return Tensor(values.astype(wanted, copy=False))
+    if dtype is not None:
+        dtype = dtypes.as_dtype(dtype)
+    else:
+        dtype = dtypes.default_int if whole else dtypes.default_float()
+    if whole and dtypes.is_integer(dtype):
+        return Tensor(_whole_range(range(start, stop, step), dtype))
+    return Tensor(np.arange(start, stop, step).astype(dtype, copy=False))
+
+
+def _whole_range(numbers: range, dtype: DType) -> np.ndarray[Any, Any]:
+    """A range of integers, each of which must fit the dtype."""
+    if not numbers:
+        return np.zeros(0, dtype)
+    limits = np.iinfo(dtype)
+    low, high = sorted((numbers[0], numbers[-1]))
+    if low < limits.min or high > limits.max:
+        raise _does_not_fit(f"{low} to {high} with {dtype}")
+    wide = dtypes.int64 if high <= np.iinfo(np.int64).max else dtypes.uint64
+    counted = np.arange(len(numbers), dtype=wide)
+    start, step = (np.array(n % 2**64, np.uint64).astype(wide) for n in (numbers[0], numbers.step))
+    return (start + step * counted).astype(dtype, copy=False)  # in two's complement, so exact
 
 
 def linspace(
