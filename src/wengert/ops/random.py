@@ -108,34 +108,18 @@ def philox(key: Array, low: Array, high: Array, domain: int) -> Array:
 def _rows_of_words(keys: Array, counters: Array, domain: int, count: int) -> Array:
     """`count` words for each of many streams. Short ones are made side by side."""
     blocks = -(-count // 4)
-    if blocks <= 4:
+    if blocks <= 4 or not len(keys):
         first = counters[:, None]
         low = first + np.arange(blocks, dtype=np.uint64)
         carry = (low < first).astype(np.uint64)
         words = philox(keys[:, None, :], low, carry, domain)
-        return words.reshape(len(keys), -1)[:, :count]
+        return words.reshape(len(keys), 4 * blocks)[:, :count]
     rows = [_words(k, int(c), domain, count) for k, c in zip(keys, counters, strict=True)]
     return np.stack(rows)
 
 
-def _random_bits(
-    key: Array, counter: Array, shape: Shape, dtype: dtypes.DType, domain: int
-) -> Array:
-    count = math.prod(shape)
-    words = count if dtype.itemsize == 8 else -(-count // 2)
-    if key.ndim == 1 and counter.ndim == 0:
-        row = _words(key, int(counter), domain, words).astype("<u8", copy=False)
-        return row.view(dtype)[:count].reshape(shape)
-    lead = np.broadcast_shapes(key.shape[:-1], counter.shape)
-    keys = np.broadcast_to(key, (*lead, 2)).reshape(-1, 2)
-    rows = _rows_of_words(keys, np.broadcast_to(counter, lead).reshape(-1), domain, words)
-    packed = np.ascontiguousarray(rows, "<u8").reshape(len(keys), words)
-    return packed.view(dtype)[:, :count].reshape(*lead, *shape)
-
-
-def _random_bits_spec(
-    key: Shaped, counter: Shaped, shape: Shape, dtype: dtypes.DType, domain: int
-) -> Spec:
+def _check(key: Shaped, counter: Shaped, shape: Shape, dtype: dtypes.DType) -> None:
+    """The error for operands that are no key and no counter."""
     if key.dtype != dtypes.uint64 or not key.shape or key.shape[-1] != 2:
         raise DtypeError(
             "random_bits",
@@ -159,6 +143,28 @@ def _random_bits_spec(
         raise ShapeError(
             "random_bits", "sizes must not be negative", met=str(shape), fix="pass sizes ≥ 0"
         )
+
+
+def _random_bits(
+    key: Array, counter: Array, shape: Shape, dtype: dtypes.DType, domain: int
+) -> Array:
+    _check(key, counter, shape, dtype)
+    count = math.prod(shape)
+    words = count if dtype.itemsize == 8 else -(-count // 2)
+    if key.ndim == 1 and counter.ndim == 0:
+        row = _words(key, int(counter), domain, words).astype("<u8", copy=False)
+        return row.view(dtype)[:count].reshape(shape)
+    lead = np.broadcast_shapes(key.shape[:-1], counter.shape)
+    keys = np.broadcast_to(key, (*lead, 2)).reshape(-1, 2)
+    rows = _rows_of_words(keys, np.broadcast_to(counter, lead).reshape(-1), domain, words)
+    packed = np.ascontiguousarray(rows, "<u8").reshape(len(keys), words)
+    return packed.view(dtype)[:, :count].reshape(*lead, *shape)
+
+
+def _random_bits_spec(
+    key: Shaped, counter: Shaped, shape: Shape, dtype: dtypes.DType, domain: int
+) -> Spec:
+    _check(key, counter, shape, dtype)
     return Spec(broadcast("random_bits", key.shape[:-1], counter.shape) + shape, dtype)
 
 

@@ -153,7 +153,7 @@ class Optimizer:
         frozen. The factor is part of the state dict.
 
         >>> import wengert as wg
-        >>> w = wg.Parameter(wg.ones(2)); opt = wg.optim.Adam([w], lr=0.5)
+        >>> w = wg.Parameter(wg.ones(2)); opt = wg.optim.SGD([w], lr=0.5)
         >>> opt.modulate(w, wg.asarray([0.0, 1.0]))
         >>> w.sum().backward(); opt.step(); w.tolist()
         [1.0, 0.5]

@@ -164,7 +164,7 @@ class Generator:
 
     >>> import wengert as wg
     >>> g = wg.random.Generator(0)
-    >>> a = wg.random.normal(shape=(3,), generator=g)
+    >>> a = wg.random.uniform(shape=(3,), generator=g)
     >>> int(g.counter)
     1
     """
