@@ -4,6 +4,7 @@ Each module of this package lists its public functions in `__all__`; they all be
 """
 
 from wengert.namespaces.comparison import *
+from wengert.namespaces.conversion import *
 from wengert.namespaces.creation import *
 from wengert.namespaces.cumulative import *
 from wengert.namespaces.datatypes import *
@@ -11,6 +12,7 @@ from wengert.namespaces.elementwise import *
 from wengert.namespaces.functions import *
 from wengert.namespaces.indexing import *
 from wengert.namespaces.info import *
+from wengert.namespaces.joining import *
 from wengert.namespaces.linear import *
 from wengert.namespaces.manipulation import *
 from wengert.namespaces.rearranging import *

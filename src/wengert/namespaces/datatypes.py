@@ -13,7 +13,7 @@ from wengert.core.dtypes import DType, as_dtype
 from wengert.core.errors import ArgumentError, DtypeError
 from wengert.core.op import cast_to
 from wengert.core.tensor import Tensor, as_tensor, scalar_data
-from wengert.namespaces.creation import check_device
+from wengert.namespaces.arguments import check_device
 from wengert.ops.elementwise import positive
 
 __all__ = ["astype", "can_cast", "finfo", "iinfo", "isdtype", "promote_types", "result_type"]

@@ -24,6 +24,7 @@ from wengert.ops.movement import broadcast_to, reshape
 from wengert.ops.pieces import concatenate
 from wengert.ops.pieces import slice as take_slice
 from wengert.ops.selection import maximum, minimum, where
+from wengert.ops.update import scatter
 
 __all__ = ["At", "getitem", "setitem", "take", "take_along_axis"]
 
@@ -139,7 +140,7 @@ def _scatter_extreme(op: Any) -> Any:
 
 # For each kind of update: of distinct elements, and by index arrays that may repeat.
 _UPDATES: dict[str, tuple[Any, Any]] = {
-    "set": (lambda old, new: new, _i.scatter),
+    "set": (lambda old, new: new, scatter),
     "add": (add, _scatter_add),
     "multiply": (mul, _scatter_product(mul)),
     "divide": (div, _scatter_product(div)),

@@ -7,7 +7,7 @@ from typing import Any
 
 from wengert.core import dtypes as _d
 from wengert.core.errors import ArgumentError
-from wengert.namespaces.creation import check_device
+from wengert.namespaces.arguments import check_device
 
 __all__ = ["__array_api_version__", "__array_namespace_info__", "e", "inf", "nan", "newaxis", "pi"]
 

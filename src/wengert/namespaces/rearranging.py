@@ -12,15 +12,14 @@ from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.op import cast_to
 from wengert.core.rules import as_integer, normalize_axis
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.namespaces.arguments import as_tuple, normalize_axes
+from wengert.namespaces.joining import concat
 from wengert.namespaces.keys import as_index
 from wengert.namespaces.linear import diag
 from wengert.namespaces.manipulation import (
-    as_tuple,
     broadcast_to,
-    concat,
     expand_dims,
     flip,
-    normalize_axes,
     ravel,
     reshape,
     swapaxes,

@@ -16,7 +16,7 @@ from wengert.core.errors import ArgumentError, ShapeError, TraceError
 from wengert.core.op import cast_to
 from wengert.core.spec import describe
 from wengert.core.tensor import Tensor, as_tensor
-from wengert.namespaces.creation import as_shape
+from wengert.namespaces.arguments import as_shape
 from wengert.namespaces.keys import as_index
 from wengert.namespaces.manipulation import flip, ravel, reshape
 from wengert.ops import index as _i

@@ -12,7 +12,8 @@ import numpy as np
 
 from wengert.core.rules import normalize_axis
 from wengert.core.tensor import Tensor, as_tensor
-from wengert.namespaces.manipulation import concat, ravel
+from wengert.namespaces.joining import concat
+from wengert.namespaces.manipulation import ravel
 from wengert.namespaces.searching import values_of
 from wengert.ops.index import gather
 from wengert.ops.selection import promoted

@@ -22,6 +22,7 @@ from wengert.ops import (
     special,
     standardize,
     structure,
+    update,
     window,
 )
 
@@ -47,5 +48,6 @@ __all__ = [
     "special",
     "standardize",
     "structure",
+    "update",
     "window",
 ]

@@ -1,4 +1,4 @@
-"""Ops that move elements by integer arrays: gather and its transpose scatter_add, and scatter.
+"""Ops that move elements by integer arrays: `gather` and its transpose `scatter_add`.
 
 All indexing by arrays comes down to `gather` along one axis: several indexed axes are merged into
 one, and `ravel_index` turns their indices into one (it also wraps negative indices and checks
@@ -19,8 +19,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import BoundsError, DtypeError, ShapeError
-from wengert.core.node import Node
-from wengert.core.op import REGISTRY, Array, Op, bind
+from wengert.core.op import REGISTRY, Array, Op
 from wengert.core.rules import broadcast, custom, move_batch_in_front, normalize_axis, one_an_input
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shape, Shaped, Spec, describe
@@ -77,20 +76,6 @@ def check_index(op: str, index: Shaped) -> None:
         )
 
 
-def check_updates(op: str, x: Shaped, index: Shaped, u: Shaped, axis: int) -> None:
-    """Raise unless `u` has one entry for each entry of `index`, which indexes an axis of `x`."""
-    check_index(op, index)
-    axis = normalize_axis(op, axis, len(x.shape))
-    wanted = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
-    if tuple(u.shape) != wanted:
-        raise ShapeError(
-            op,
-            "the updates must have one entry an index",
-            met=f"updates {tuple(u.shape)} where {wanted} are indexed",
-            fix="broadcast the updates first",
-        )
-
-
 # -- ravel_index -------------------------------------------------------------------------------
 
 
@@ -140,7 +125,7 @@ ravel_index: Op = custom(
 )
 
 
-def _rows_index(index: Tensor, rows: int, size: int, axis: int) -> Tensor:
+def rows_index(index: Tensor, rows: int, size: int, axis: int) -> Tensor:
     """Indices into each of `rows` arrays of `size` as indices into all of them, end to end."""
     number = Tensor(np.arange(rows).reshape((rows,) + (1,) * (index.ndim - 1)))
     flat: Tensor = ravel_index(number, index, shape=(rows, size), axes=(0, axis))
@@ -175,12 +160,12 @@ def _gather_batch(size: int, args: Sequence[Tensor], batched: Sequence[bool], ax
         found = gather(x, index, axis=axis)
         return permute(found, axes=(axis, *(a for a in range(found.ndim) if a != axis)))
     n, width = x.shape[axis + 1], index.ndim - 1
-    found = gather(_ends_joined(x, axis), _rows_index(index, size, n, axis), axis=0)
+    found = gather(ends_joined(x, axis), rows_index(index, size, n, axis), axis=0)
     order = (0, *range(width + 1, width + 1 + axis), *range(1, width + 1))
     return permute(found, axes=(*order, *range(width + 1 + axis, found.ndim)))
 
 
-def _ends_joined(x: Tensor, axis: int) -> Tensor:
+def ends_joined(x: Tensor, axis: int) -> Tensor:
     """(rows,) + pre + (n,) + post → (rows·n,) + pre + post."""
     order = (0, axis + 1, *(a for a in range(1, x.ndim) if a != axis + 1))
     moved: Tensor = permute(x, axes=order)
@@ -188,7 +173,7 @@ def _ends_joined(x: Tensor, axis: int) -> Tensor:
     return joined
 
 
-def _ends_parted(x: Tensor, rows: int, size: int, axis: int) -> Tensor:
+def ends_parted(x: Tensor, rows: int, size: int, axis: int) -> Tensor:
     """(rows·size,) + pre + post → (rows,) + pre + (size,) + post."""
     parted: Tensor = reshape(x, shape=(rows, size, *x.shape[1:]))
     order = (0, *range(2, axis + 2), 1, *range(axis + 2, parted.ndim))
@@ -265,15 +250,15 @@ def scatter_batch(op: str) -> Callable[..., Tensor]:
             return found
         if not batched[0]:
             u = broadcast_to(u, shape=(rows, *u.shape))
-        flat = _rows_index(index, rows, size, axis)
-        u = _index_axes_first(u, axis, index.ndim - 1)
+        flat = rows_index(index, rows, size, axis)
+        u = index_axes_first(u, axis, index.ndim - 1)
         found = REGISTRY[op](u, flat, axis=0, size=rows * size)
-        return _ends_parted(found, rows, size, axis)
+        return ends_parted(found, rows, size, axis)
 
     return batch
 
 
-def _index_axes_first(u: Tensor, axis: int, width: int) -> Tensor:
+def index_axes_first(u: Tensor, axis: int, width: int) -> Tensor:
     """(rows,) + pre + B + post → (rows,) + B + pre + post."""
     order = (0, *range(axis + 1, axis + 1 + width), *range(1, axis + 1))
     moved: Tensor = permute(u, axes=(*order, *range(axis + 1 + width, u.ndim)))
@@ -306,138 +291,6 @@ scatter_add: Op = custom(
     samples=lambda rng: [
         *scatter_samples(rng),
         Sample((rng.normal(size=(3, 130)), np.array([1, 1, 0])), {"axis": 0, "size": 2}),
-    ],
-)
-
-
-# -- scatter: replace elements; of several updates of one element the last one wins -------------
-
-
-def _scatter_spec(x: Shaped, index: Shaped, u: Shaped, axis: int) -> Spec:
-    check_updates("scatter", x, index, u, axis)
-    return Spec(x.shape, x.dtype)
-
-
-def _scatter(x: Array, index: Array, u: Array, axis: int) -> Array:
-    _scatter_spec(x, index, u, axis)
-    flat = wrapped(index, x.shape[axis], axis).reshape(-1)
-    out = x.copy()
-    values = u.reshape((*x.shape[:axis], flat.size, *x.shape[axis + 1 :]))
-    out[(slice(None),) * axis + (flat,)] = values
-    return out
-
-
-def update_batch(op: str) -> Callable[..., Tensor]:
-    """The batch rule of an op(x, index, u; axis)."""
-
-    def batch(rows: int, args: Sequence[Tensor], batched: Sequence[bool], axis: int) -> Tensor:
-        x, index, u = args
-        if not batched[0]:
-            x = broadcast_to(x, shape=(rows, *x.shape))
-        if not batched[2]:
-            u = broadcast_to(u, shape=(rows, *u.shape))
-        if not batched[1]:
-            found: Tensor = REGISTRY[op](x, index, u, axis=axis + 1)
-            return found
-        size = x.shape[axis + 1]
-        flat = _rows_index(index, rows, size, axis)
-        u = _index_axes_first(u, axis, index.ndim - 1)
-        found = REGISTRY[op](_ends_joined(x, axis), flat, u, axis=0)
-        return _ends_parted(found, rows, size, axis)
-
-    return batch
-
-
-class Scatter(Op):
-    """Linear in the array and the updates together; the index has no derivative."""
-
-    def jvp(self, node: Node, tangents: Sequence[Tensor | None]) -> Any:
-        x, _, u = tangents
-        if x is None and u is None:
-            return None
-        index, axis = node.value(1), node.params["axis"]
-        if x is None:
-            x = Tensor(np.zeros(node.shape, node.dtype))
-        if u is None:
-            u = _blank(x, index, axis)
-        return bind(self, (x, index, u), node.params)
-
-
-def _blank(x: Tensor, index: Tensor, axis: int) -> Tensor:
-    """Zero updates for all indexed elements."""
-    return Tensor(np.zeros((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]), x.dtype))
-
-
-def mask_for(found: Tensor, axis: int, ndim: int) -> Tensor:
-    """A mask over the index axes, lined up with values of shape pre + B + post."""
-    lined_up: Tensor = reshape(found, shape=found.shape + (1,) * (ndim - axis - found.ndim))
-    return lined_up
-
-
-def _scatter_u(g: Tensor, index: Tensor, axis: int) -> Tensor:
-    """Only the update that won gets a cotangent."""
-    won = winners(index, size=g.shape[axis])
-    taken: Tensor = gather(g, index, axis=axis)
-    kept: Tensor = REGISTRY["where"](mask_for(won, axis, taken.ndim), taken, 0.0)
-    return kept
-
-
-def update_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
-    """Arrays, indices and updates that each indexed update is tested with."""
-    x, u = rng.normal(size=(2, 3, 2)), rng.normal(size=(2, 4, 2))
-    empty = rng.normal(size=(2, 0, 2))
-    return [
-        Sample((x, np.array([0, 2, 0, -1]), u), {"axis": 1}),
-        Sample((x, np.array([[1, 0], [1, 1]]), rng.normal(size=(2, 2, 3, 2))), {"axis": 0}),
-        Sample((rng.normal(size=(3,)), np.array(2), rng.normal(size=())), {"axis": 0}),
-        Sample((x, np.zeros((0,), int), empty), {"axis": 1}),
-        Wrong((x, np.array([0, 2, 3, 0]), u), {"axis": 1}, BoundsError, "index 3 .* size 3"),
-        Wrong((x, np.array([0, 1]), u), {"axis": 1}, ShapeError, "one entry an index"),
-        Wrong((x, np.array([0.0] * 4), u), {"axis": 1}, DtypeError, "must be integers"),
-    ]
-
-
-scatter: Op = Scatter(
-    "scatter",
-    _scatter,
-    _scatter_spec,
-    operands=("x", "index", "u"),
-    jvps=(None, None, None),
-    vjps=(
-        lambda g, index, axis: scatter(g, index, _blank(g, index, axis), axis=axis),
-        None,
-        _scatter_u,
-    ),
-    batch=update_batch("scatter"),
-    samples=update_samples,
-)
-
-
-def _winners(index: Array, size: int) -> Array:
-    flat, order = wrapped(index, size, 0).reshape(-1), np.arange(index.size)
-    last = np.zeros(size, np.intp)
-    last[flat] = order
-    return np.asarray((last[flat] == order).reshape(index.shape))
-
-
-def _winners_spec(index: Shaped, size: int) -> Spec:
-    check_index("winners", index)
-    return Spec(index.shape, dtypes.bool)
-
-
-# Which entries of an index array are the last with their value.
-winners: Op = custom(
-    "winners",
-    _winners,
-    _winners_spec,
-    operands=("index",),
-    batch=lambda rows, args, batched, size: winners(
-        _rows_index(args[0], rows, size, 0), size=rows * size
-    ),
-    samples=lambda rng: [
-        Sample((rng.integers(0, 3, (2, 4)),), {"size": 3}),
-        Sample((np.array(1),), {"size": 2}),
-        Wrong((np.array([4]),), {"size": 3}, BoundsError, "index 4"),
     ],
 )
 

@@ -20,7 +20,6 @@ from wengert.ops.elementwise import div, equal, mul
 from wengert.ops.index import (
     element_index,
     gather,
-    mask_for,
     ravel_index,
     scatter_add,
     scatter_batch,
@@ -32,6 +31,7 @@ from wengert.ops.movement import broadcast_to, reshape
 from wengert.ops.pieces import concatenate, flip
 from wengert.ops.pieces import slice as take_slice
 from wengert.ops.selection import maximum, where
+from wengert.ops.update import mask_for
 
 # -- product -----------------------------------------------------------------------------------
 
