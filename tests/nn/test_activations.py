@@ -379,11 +379,7 @@ def test_prelu_trains_its_slopes() -> None:
             "cannot be read off an empty",
         ),
         (lambda x: nn.Softmax2d()(x), ValueError, "height, width"),
-        (
-            lambda x: F.pairwise_distance(x, x, p=-1.0),
-            ValueError,
-            "order p must be positive",
-        ),
+        (lambda x: F.pairwise_distance(x, x, p=-1.0), ValueError, "order p must be positive"),
     ],
 )
 def test_errors(call: Any, error: type[Exception], message: str) -> None:
