@@ -38,6 +38,7 @@ from wengert.namespaces import *
 from wengert.namespaces.info import __array_api_version__, __array_namespace_info__
 from wengert.transforms import *
 
+from wengert import linalg  # isort: skip
 from wengert import random  # isort: skip  (made of the functions above)
 from wengert.random import manual_seed  # isort: skip
 
@@ -52,7 +53,8 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"wengert\.")
 if TYPE_CHECKING:
     from wengert import data, diagnostics, nn, optim, train
 
-_ON_DEMAND = ("data", "diagnostics", "nn", "optim", "train")  # rooms that are imported when they are first used, to start fast
+# Rooms that are imported when they are first used, to start fast.
+_ON_DEMAND = ("data", "diagnostics", "nn", "optim", "train")
 
 
 def __getattr__(name: str) -> Any:
