@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -30,11 +29,11 @@ def axes_of(op: str, axis: Axis, ndim: int) -> Axes:
     if axis is None:
         return tuple(range(ndim))
     if isinstance(axis, (tuple, list)):
-        axes = sorted([normalize_axis(op, index(a), ndim) for a in axis])
+        axes = sorted([normalize_axis(op, a, ndim) for a in axis])
         if len(set(axes)) != len(axes):
             raise AxisError(op, "an axis is named twice", repr(axis), fix="name each axis once")
         return tuple(axes)
-    return (normalize_axis(op, index(axis), ndim),)
+    return (normalize_axis(op, axis, ndim),)
 
 
 def kept_shape(shape: Shape, axis: Axes) -> Shape:
