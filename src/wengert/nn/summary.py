@@ -53,7 +53,8 @@ class Summary:
         element-wise function and an addition of a sum as one, moving data as none
     uncounted : names of ops that nobody said how to count, and how often they ran
     parameter_bytes : memory of parameters and buffers
-    activation_bytes : memory that the forward pass keeps for backward, inputs not included
+    activation_bytes : memory that the forward pass keeps for the backward pass to the trained
+        parameters, inputs not included
     """
 
     rows: tuple[Row, ...]
@@ -250,14 +251,17 @@ def _below(path: str, top: str) -> bool:
 
 
 def _kept_bytes(model: Module, graph: Graph) -> int:
-    """Memory of all values that derivative rules ask for, each counted once; not inputs and
-    parameters, which are there anyway."""
+    """Memory of all values that derivative rules ask for on the way back to trained parameters,
+    each counted once; not inputs and parameters, which are there anyway."""
     parameters = {id(box._data) for box in (*model.parameters(), *model.buffers())}
     kept: dict[Any, int] = {}
+    recorded: set[Node] = set()
     for node in graph:
         op = node.op
-        if not op.differentiable:
+        leads_back = any(p in recorded or _is_leaf(p) for p in node.parents)
+        if not op.differentiable or not leads_back:
             continue
+        recorded.add(node)
         flags = (True,) * len(node.parents) if op.keep_all else op.keep_inputs
         for i, parent in enumerate(node.parents[: len(flags)]):
             if not flags[i]:
@@ -273,11 +277,15 @@ def _kept_bytes(model: Module, graph: Graph) -> int:
     return sum(kept.values())
 
 
+def _is_leaf(node: Node | None) -> bool:
+    return node is not None and node.op.name == "leaf"
+
+
 def _add(kept: dict[Any, int], node: Node) -> None:
     """Count the buffer that a node's value lives in; views have none of their own."""
     while node.op.cost == "view" and node.op.name != "pick" and node.parents[0] is not None:
         node = node.parents[0]
-    if node.op.name in ("leaf", "placeholder"):
+    if node.op.name in ("leaf", "placeholder"):  # parameters and inputs
         return
     if node.op.name == "pick" and node.parents[0] is not None:
         kept[node.parents[0], node.params["index"]] = _nbytes(node)

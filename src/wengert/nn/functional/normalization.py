@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert import linalg
 from wengert import namespaces as xp
 from wengert.core.dtypes import float32
 from wengert.core.errors import ArgumentError, ShapeError
@@ -305,5 +306,5 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> T
     Tensor([[0.6, 0.8]], dtype=float32)
     """
     x = floating("normalize", input)
-    norm = xp.linalg.vector_norm(x, axis=dim, keepdims=True, ord=p)
+    norm = linalg.vector_norm(x, axis=dim, keepdims=True, ord=p)
     return x / xp.clip(norm, eps, None)
