@@ -124,6 +124,14 @@ def test_an_empty_axis_of_a_mask_fits_any_axis() -> None:
     assert wg.zeros((3, 4))[wg.zeros((3, 0), dtype=wg.bool)].shape == (0,)
 
 
+def test_indices_of_every_dtype() -> None:
+    for dtype in ("int8", "uint16", "uint64"):
+        index = np.array([2, 0], dtype)
+        assert wg.arange(3)[index].tolist() == [2, 0]
+        assert wg.zeros(3).at[index].add(1.0).tolist() == [1.0, 0.0, 1.0]
+        assert wg.take_along_axis(wg.arange(3), index, axis=0).tolist() == [2, 0]
+
+
 # -- gradients ---------------------------------------------------------------------------------
 
 KEYS = [
@@ -224,6 +232,34 @@ def test_writing_a_masked_value_does_not_leak_nan() -> None:
     x = wg.asarray([1.0, np.nan])
     gradient = wg.grad(lambda x: wg.sum(x.at[wg.isnan(x)].set(0.0) ** 2))(x)
     assert gradient.tolist() == [2.0, 0.0]
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_results_are_never_the_argument_itself(tracked: bool) -> None:
+    """Or `y += 1` would change x too."""
+    x = wg.ones((2, 2))
+    x = x.requires_grad_() * 1.0 if tracked else x
+    for f in (
+        lambda x: x[...],
+        lambda x: x[:, :],
+        lambda x: x.at[...].set(x),
+        lambda x: wg.roll(x, 0, axis=0),
+        lambda x: wg.rot90(x, 4),
+        lambda x: wg.pad(x, 0),
+        lambda x: wg.diff(x, 0),
+        lambda x: wg.broadcast_to(x, (2, 2)),
+        lambda x: wg.broadcast_arrays(x)[0],
+        lambda x: wg.atleast_2d(x),
+        lambda x: wg.reshape(x, (2, 2)),
+        lambda x: wg.concat([x]),
+        lambda x: wg.squeeze(x),
+        lambda x: wg.repeat(x, 1, axis=0),
+        lambda x: wg.tile(x, 1),
+        lambda x: wg.flatten(x, 1),
+    ):
+        y = f(x)
+        y += 1.0
+        assert x.tolist() == [[1.0, 1.0], [1.0, 1.0]]
 
 
 # -- take and its kin --------------------------------------------------------------------------

@@ -244,6 +244,12 @@ def test_segments_of_integers() -> None:
     assert wg.segment_max(wg.asarray([True, False]), [0, 1]).tolist() == [True, False]
 
 
+def test_half_precision_is_accumulated_in_float32() -> None:
+    ones, ids = wg.ones(3000, dtype=wg.bfloat16), wg.zeros(3000, dtype=wg.int64)
+    assert wg.segment_sum(ones, ids).item() == 3008  # 3000 rounded, where bfloat16 stops at 256
+    assert wg.segment_mean(wg.ones(70_000, dtype=wg.float16), [0] * 70_000).item() == 1.0
+
+
 def test_ties_and_infinities_in_segments() -> None:
     g = wg.grad(lambda x: wg.sum(wg.segment_max(x, [0, 0, 1, 1, 1], 3)[:2]))
     found = g(wg.asarray([2.0, 2.0, -np.inf, -np.inf, -np.inf]))

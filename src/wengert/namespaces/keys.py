@@ -13,6 +13,7 @@ from wengert.core.errors import BoundsError, DtypeError, TraceError
 from wengert.core.rules import broadcast
 from wengert.core.spec import Shape, describe
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.namespaces.arguments import new_handle
 from wengert.ops.index import check_index, gather, out_of_bounds, ravel_index
 from wengert.ops.movement import permute, reshape
 from wengert.ops.pieces import flip, put_slice, sliced_shape
@@ -59,17 +60,19 @@ class Plan:
             new = flip(new, axes=self.flips)
         if self._slices(x.shape):
             new = put_slice(x, new, start=self.start, stop=self.stop, step=self.step)
-        return new
+        return new_handle(new)
 
     def _slices(self, shape: Shape) -> bool:
         return self.stop != shape or any(self.start) or any(s != 1 for s in self.step)
 
     def read(self, x: Tensor) -> Tensor:
         """The elements of `x` that the key selects."""
-        x = self.narrow(x)
+        found = self.narrow(x)
         if self.index is not None:
-            x = gather(x, self.index, axis=self.axis)
-        return x if self.order is None else permute(x, axes=self.order)
+            found = gather(found, self.index, axis=self.axis)
+        if self.order is not None:
+            found = permute(found, axes=self.order)
+        return new_handle(x) if found is x else found
 
     def unplaced(self, value: Tensor) -> Tensor:
         """A value of `result_shape` with its axes in the order in which the index gathers."""

@@ -11,7 +11,7 @@ from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.rules import as_integer, broadcast, normalize_axis
 from wengert.core.spec import Shape
 from wengert.core.tensor import Tensor, as_tensor
-from wengert.namespaces.arguments import as_tuple, normalize_axes
+from wengert.namespaces.arguments import as_tuple, new_handle, normalize_axes
 from wengert.ops import movement as _m
 from wengert.ops import pieces as _p
 
@@ -168,7 +168,8 @@ def _at_least(ndim: int, arrays: tuple[Any, ...]) -> Any:
         x = as_tensor(a)
         if ndim == 3 and x.ndim in (1, 2):  # as in NumPy: (n,) → (1, n, 1) and (m, n) → (m, n, 1)
             x = expand_dims(x, axis=(0, 2) if x.ndim == 1 else 2)
-        found.append(x if x.ndim >= ndim else reshape(x, (1,) * (ndim - x.ndim) + x.shape))
+        missing = (1,) * (ndim - x.ndim)
+        found.append(reshape(x, missing + x.shape) if missing else new_handle(x))
     return found[0] if len(found) == 1 else tuple(found)
 
 
@@ -314,7 +315,7 @@ def broadcast_to(x: Any, /, shape: Any) -> Tensor:
     x = as_tensor(x)
     sizes = tuple(as_integer("broadcast_to", "a size", n) for n in as_tuple("broadcast_to", shape))
     if x.shape == sizes:
-        return x
+        return new_handle(x)
     stretched: Tensor = _m.broadcast_to(x, shape=sizes)
     return stretched
 

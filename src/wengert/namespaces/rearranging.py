@@ -12,7 +12,7 @@ from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.op import cast_to
 from wengert.core.rules import as_integer, normalize_axis
 from wengert.core.tensor import Tensor, as_tensor
-from wengert.namespaces.arguments import as_tuple, normalize_axes
+from wengert.namespaces.arguments import as_tuple, new_handle, normalize_axes
 from wengert.namespaces.joining import concat
 from wengert.namespaces.keys import as_index
 from wengert.namespaces.linear import diag
@@ -145,7 +145,7 @@ def roll(x: Any, /, shift: Any, axis: Any = None) -> Tensor:
         start = -as_integer("roll", "a shift", s) % n if n else 0
         if start:
             x = concat([along(x, a, start, n), along(x, a, 0, start)], axis=a)
-    return x
+    return new_handle(x)
 
 
 def rot90(x: Any, k: int = 1, axes: Any = (0, 1)) -> Tensor:
@@ -159,7 +159,7 @@ def rot90(x: Any, k: int = 1, axes: Any = (0, 1)) -> Tensor:
     first, second = normalize_axes("rot90", tuple(axes), x.ndim)
     quarter = k % 4
     if quarter == 0:
-        return x
+        return new_handle(x)
     if quarter == 2:
         return flip(x, (first, second))
     if quarter == 1:
@@ -199,7 +199,7 @@ def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: f
             "pad", "unknown mode", met=repr(mode), fix="use " + ", ".join(map(repr, _MODES))
         )
     if not any(map(sum, widths)):
-        return x
+        return new_handle(x)
     if mode == "constant":
         lo, hi = zip(*widths, strict=True)
         none = (0,) * x.ndim
@@ -349,4 +349,4 @@ def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
     for _ in range(min(n, x.shape[axis])):
         size = x.shape[axis]
         x = step(along(x, axis, 1, size), along(x, axis, 0, size - 1))
-    return x
+    return new_handle(x)

@@ -128,10 +128,12 @@ def segment_mean(data: Any, segment_ids: Any, num_segments: int | None = None) -
     data, ids, n = _segments("segment_mean", data, segment_ids, num_segments)
     if not dtypes.is_float(data.dtype):
         data = cast_to(data, dtypes.default_float())
+    dtype = data.dtype
+    if dtype.itemsize == 2:  # counts and sums go beyond what half precision holds
+        data = cast_to(data, dtypes.float32)
     counts = scatter_add(Tensor(np.ones(ids.shape, data.dtype)), ids, axis=0, size=n)
     counts = reshape(maximum(counts, 1.0), shape=(n,) + (1,) * (data.ndim - ids.ndim))
-    found: Tensor = div(scatter_add(data, ids, axis=0, size=n), counts)
-    return found
+    return cast_to(div(scatter_add(data, ids, axis=0, size=n), counts), dtype)
 
 
 def segment_softmax(data: Any, segment_ids: Any, num_segments: int | None = None) -> Tensor:

@@ -138,6 +138,8 @@ def rows_index(index: Tensor, rows: int, size: int, axis: int) -> Tensor:
 def _gather(x: Array, index: Array, axis: int) -> Array:
     if x.size == 0:  # where nothing is moved, NumPy does not look at the indices
         wrapped(index, x.shape[axis], axis)
+    if index.dtype == dtypes.uint64:  # which NumPy does not cast by itself
+        index = wrapped(index, x.shape[axis], axis)
     try:
         return x.take(index, axis)
     except IndexError:
@@ -225,6 +227,17 @@ def scatter_spec(op: str, u: Shaped, index: Shaped, axis: int, size: int) -> Spe
     return Spec((*u.shape[:axis], size, *u.shape[after:]), u.dtype)
 
 
+def in_float32(reference: Callable[..., Array]) -> Callable[..., Array]:
+    """The reference of a reduction over indices, half precision being accumulated in float32."""
+
+    def widened(u: Array, index: Array, axis: int, size: int) -> Array:
+        if u.dtype.itemsize == 2 and dtypes.is_float(u.dtype):
+            return reference(u.astype(np.float32), index, axis, size).astype(u.dtype)
+        return reference(u, index, axis, size)
+
+    return widened
+
+
 def _scatter_add(u: Array, index: Array, axis: int, size: int) -> Array:
     spec = scatter_spec("scatter_add", u, index, axis, size)
     index = wrapped(index, size, axis)
@@ -281,7 +294,7 @@ def scatter_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
 
 scatter_add: Op = custom(
     "scatter_add",
-    _scatter_add,
+    in_float32(_scatter_add),
     lambda u, index, axis, size: scatter_spec("scatter_add", u, index, axis, size),
     operands=("u", "index"),
     jvps=(lambda t, index, axis, size: scatter_add(t, index, axis=axis, size=size), None),

@@ -20,6 +20,7 @@ from wengert.ops.elementwise import div, equal, mul
 from wengert.ops.index import (
     element_index,
     gather,
+    in_float32,
     ravel_index,
     scatter_add,
     scatter_batch,
@@ -101,7 +102,7 @@ def product_of_others(u: Tensor, index: Tensor, axis: int, size: int) -> Tensor:
 
 scatter_prod: Op = custom(
     "scatter_prod",
-    _scatter_prod,
+    in_float32(_scatter_prod),
     lambda u, index, axis, size: scatter_spec("scatter_prod", u, index, axis, size),
     operands=("u", "index"),
     jvps=(
