@@ -22,9 +22,8 @@ def bind_namespace(namespace: ModuleType) -> None:
     _F = namespace
 
 
-def _is_operand(other: Any) -> bool:
-    """Whether an operator should try `other`, or leave it to the other side (NotImplemented)."""
-    return not (other is None or isinstance(other, (str, list, tuple, dict, set)))
+# What an operator leaves to the other side (NotImplemented) instead of trying it.
+_FOREIGN = frozenset({type(None), str, list, tuple, dict, set})
 
 
 def _spread(args: tuple[Any, ...]) -> Any:
@@ -34,9 +33,7 @@ def _spread(args: tuple[Any, ...]) -> Any:
 
 def _binary(name: str) -> Any:
     def method(self: Any, other: Any) -> Any:
-        if other is None or not _is_operand(other):
-            return NotImplemented
-        return getattr(_F, name)(self, other)
+        return NotImplemented if other.__class__ in _FOREIGN else getattr(_F, name)(self, other)
 
     method.__doc__ = f"See `wengert.{name}`."
     return method
@@ -44,7 +41,7 @@ def _binary(name: str) -> Any:
 
 def _reflected(name: str) -> Any:
     def method(self: Any, other: Any) -> Any:
-        return getattr(_F, name)(other, self) if _is_operand(other) else NotImplemented
+        return NotImplemented if other.__class__ in _FOREIGN else getattr(_F, name)(other, self)
 
     method.__doc__ = f"See `wengert.{name}`."
     return method
@@ -70,16 +67,16 @@ class ArrayMethods:
 
     # The four that user code runs most are spelled out: one call less.
     def __add__(self, other: Any) -> Tensor:
-        return _F.add(self, other) if _is_operand(other) else NotImplemented
+        return NotImplemented if other.__class__ in _FOREIGN else _F.add(self, other)
 
     def __sub__(self, other: Any) -> Tensor:
-        return _F.subtract(self, other) if _is_operand(other) else NotImplemented
+        return NotImplemented if other.__class__ in _FOREIGN else _F.subtract(self, other)
 
     def __mul__(self, other: Any) -> Tensor:
-        return _F.multiply(self, other) if _is_operand(other) else NotImplemented
+        return NotImplemented if other.__class__ in _FOREIGN else _F.multiply(self, other)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return _F.matmul(self, other) if _is_operand(other) else NotImplemented
+        return NotImplemented if other.__class__ in _FOREIGN else _F.matmul(self, other)
 
     __radd__, __rsub__ = _reflected("add"), _reflected("subtract")
     __rmul__, __rmatmul__ = _reflected("multiply"), _reflected("matmul")
@@ -165,6 +162,10 @@ class ArrayMethods:
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         return _F.flatten(self, start_dim, end_dim)
 
+    def trace(self, offset: int = 0) -> Tensor:
+        """The sum of a diagonal; see `wengert.linalg.trace` (`wengert.trace` makes a graph)."""
+        return _F.linalg.trace(self, offset=offset)
+
     def squeeze(self, axis: Any = None) -> Tensor:
         return _F.squeeze(self, axis)
 
@@ -244,7 +245,6 @@ for _name in (
     "take",
     "tanh",
     "tile",
-    "trace",
     "tril",
     "triu",
     "var",
