@@ -5,6 +5,7 @@ What it can do with other tensors (operators, indexing, methods) stands in `meth
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -372,7 +373,8 @@ def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
     return converted
 
 
-_PYTHON_KINDS = {bool: 0, int: 1, float: 2}
+# np.float64 is a subclass of float, and `x / np.sqrt(d)` is meant as a Python number is.
+_PYTHON_KINDS = {bool: 0, int: 1, float: 2, np.float64: 2}
 _ARRAY_KINDS = {"bool": 0, "unsigned": 1, "signed": 1, "float": 2}
 
 
@@ -381,6 +383,13 @@ def scalar_data(value: Any, dtype: dtypes.DType) -> np.ndarray[Any, Any]:
     kind = _PYTHON_KINDS[value.__class__]
     if kind > _ARRAY_KINDS[dtypes.kind(dtype)]:
         dtype = dtypes.default_float() if kind == 2 else dtypes.default_int
+    # 0.0 and -0.0 are one key, so zero is not looked up.
+    return _constant(value, dtype) if value else np.array(value, dtype)
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _constant(value: Any, dtype: dtypes.DType) -> np.ndarray[Any, Any]:
+    """Programs use few different numbers, again and again; arrays are never written into."""
     try:
         return np.array(value, dtype)
     except OverflowError:
