@@ -14,6 +14,7 @@ from rich.console import Console
 import wengert as wg
 from tests.train import runs
 from wengert import train
+from wengert.errors import ArgumentError
 from wengert.train.history import Thinning
 
 
@@ -121,6 +122,25 @@ def test_the_last_and_the_best_checkpoints_stay(tmp_path):
     assert again.best_path.name == "step-00000007"
     names = sorted(p.name for p in tmp_path.glob("step-*"))
     assert names == ["step-00000006", "step-00000007"]
+
+
+def test_a_folder_is_for_one_run(tmp_path):
+    pytest.importorskip("safetensors")
+
+    def run(epochs, resume=None, **options):
+        made = runs.trainer(callbacks=[train.Checkpoint(tmp_path, keep=9, **options)])
+        made.fit((runs.X[:16], runs.Y[:16]), epochs=epochs, batch_size=16, resume=resume)
+        return sorted(p.name[-1] for p in tmp_path.iterdir())
+
+    assert run(3) == ["1", "2", "3"]
+    with pytest.raises(ArgumentError, match=r"further than step 0; got .*step-00000003.*resume=T"):
+        run(1)
+    with pytest.raises(ArgumentError, match="further than step 2"):
+        run(3, resume=tmp_path / "step-00000002")
+    assert run(4, resume=True) == ["1", "2", "3", "4"]
+    (tmp_path / "step-00000004" / "model.safetensors").write_bytes(b"damaged")
+    assert run(3, resume=tmp_path / "step-00000003") == ["1", "2", "3", "4"]
+    assert run(1, overwrite=True) == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +295,7 @@ def test_logs_in_files(tmp_path):
         callbacks = [
             train.JSONLogger(tmp_path / "logs" / "steps.jsonl", every="step"),
             train.CSVLogger(tmp_path / "logs" / "epochs.csv"),
-            train.Checkpoint(tmp_path / "saved", every_epochs=2),
+            train.Checkpoint(tmp_path / "saved", every_epochs=2, overwrite=True),
         ]
         return runs.trainer(callbacks=callbacks)
 

@@ -26,6 +26,7 @@ from wengert.train.progress import ProgressBar
 from wengert.train.saving import Checkpoint
 from wengert.train.schedule import LRSchedule
 from wengert.train.stopping import EarlyStopping
+from wengert.train.tables import confusion_table
 from wengert.train.trainer import Trainer
 from wengert.train.vitals import Vitals
 from wengert.train.weights import load_weights, save_weights
@@ -56,6 +57,7 @@ __all__ = [
     "Trainer",
     "Vitals",
     "checkpoints",
+    "confusion_table",
     "is_valid",
     "latest_checkpoint",
     "load_weights",

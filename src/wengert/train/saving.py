@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wengert.core.errors import ArgumentError
 from wengert.train import files
 from wengert.train.callback import Callback, Logs, higher_is_better, monitored
-from wengert.train.checkpoint import checkpoints
+from wengert.train.checkpoint import checkpoints, is_valid
 
 if TYPE_CHECKING:
     from wengert.train.trainer import Trainer
@@ -22,6 +22,9 @@ class Checkpoint(Callback):
     After every `every_epochs` epochs (0: never) and every `every_steps` steps (0: never), and when
     a run is interrupted. Of the checkpoints in the folder the newest `keep` stay, and the one with
     the best value of `monitor`, which is `best_path`. Resume with `fit(..., resume=folder)`.
+
+    A folder is for one run: where it holds checkpoints that are further than the run that starts,
+    the start is refused, unless `overwrite` says to remove them.
     """
 
     order = 50
@@ -34,6 +37,7 @@ class Checkpoint(Callback):
         keep: int = 3,
         monitor: str | None = None,
         mode: str = "auto",
+        overwrite: bool = False,
     ) -> None:
         if min(every_epochs, every_steps) < 0 or keep < 1:
             raise ArgumentError(
@@ -44,7 +48,7 @@ class Checkpoint(Callback):
             )
         self.folder = Path(folder)
         self.every_epochs, self.every_steps, self.keep = every_epochs, every_steps, keep
-        self.monitor, self.mode = monitor, mode
+        self.monitor, self.mode, self.overwrite = monitor, mode, overwrite
         self.best: float | None = None
         self.best_path: Path | None = None
         self._saved_at: tuple[int, int] | None = None
@@ -52,8 +56,24 @@ class Checkpoint(Callback):
     def on_fit_start(self, trainer: Trainer) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         files.clear_leftovers(self.folder)
+        self._make_way(trainer)
         if self.monitor is not None:
             higher_is_better("Checkpoint", self.monitor, self.mode, trainer)  # checks the mode
+
+    def _make_way(self, trainer: Trainer) -> None:
+        """Deal with checkpoints of another run, which are further than this one."""
+        further = [p for p in checkpoints(self.folder) if _step_of(p) > trainer.step]
+        if self.overwrite:
+            for path in further:
+                files.remove(path)
+        elif any(map(is_valid, further)):
+            raise ArgumentError(
+                "Checkpoint",
+                f"the folder holds checkpoints of a run that is further than step {trainer.step}",
+                met=str(further[-1]),
+                cause="an earlier run in the same folder",
+                fix="go on with fit(..., resume=True), use another folder, or pass overwrite=True",
+            )
 
     def on_after_step(self, trainer: Trainer, logs: Logs) -> None:
         if self.every_steps and trainer.step % self.every_steps == 0:
@@ -95,9 +115,9 @@ class Checkpoint(Callback):
         path = trainer.save(self._path(trainer), meta=numbers)
         self._saved_at = self._place(trainer)
         best = None if self.best_path is None else self.best_path.name
-        kept = checkpoints(self.folder)[-self.keep :]
-        for old in checkpoints(self.folder):
-            if old not in kept and old.name != best and old.name.startswith("step-"):
+        own = [p for p in checkpoints(self.folder) if 0 <= _step_of(p) <= trainer.step]
+        for old in own[: -self.keep]:
+            if old.name != best:
                 files.remove(old)
         return path
 
@@ -108,3 +128,9 @@ class Checkpoint(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.best, name = state["best"], state["best_name"]
         self.best_path = None if name is None else self.folder / name
+
+
+def _step_of(path: Path) -> int:
+    """The step in the name of a checkpoint; -1 for one that has another kind of name."""
+    number = path.name.removeprefix("step-")
+    return int(number) if path.name.startswith("step-") and number.isdigit() else -1
