@@ -5,10 +5,10 @@
 PyTorch's (`wg.nn`, `wg.optim`).
 """
 
-import importlib
-import sys
+import importlib as _importlib
+import sys as _sys
+import typing as _t
 import warnings as _warnings
-from typing import TYPE_CHECKING, Any
 
 from wengert import errors, tree
 from wengert import ops as _ops
@@ -34,9 +34,38 @@ from wengert.core.methods import bind_namespace as _bind_namespace
 from wengert.core.spec import Spec
 from wengert.core.tensor import Tensor
 from wengert.core.variable import Parameter, Variable
-from wengert.namespaces import *
+from wengert.namespaces.comparison import *
+from wengert.namespaces.conversion import *
+from wengert.namespaces.creation import *
+from wengert.namespaces.cumulative import *
+from wengert.namespaces.datatypes import *
+from wengert.namespaces.elementwise import *
+from wengert.namespaces.functions import *
+from wengert.namespaces.indexing import *
+from wengert.namespaces.info import *
 from wengert.namespaces.info import __array_api_version__, __array_namespace_info__
-from wengert.transforms import *
+from wengert.namespaces.joining import *
+from wengert.namespaces.linear import *
+from wengert.namespaces.manipulation import *
+from wengert.namespaces.rearranging import *
+from wengert.namespaces.reductions import *
+from wengert.namespaces.searching import *
+from wengert.namespaces.segments import *
+from wengert.namespaces.sets import *
+from wengert.namespaces.sorting import *
+from wengert.namespaces.special import *
+from wengert.namespaces.statistics import *
+from wengert.namespaces.windows import *
+from wengert.transforms.backward import *
+from wengert.transforms.batch import *
+from wengert.transforms.custom_forward import *
+from wengert.transforms.custom_reverse import *
+from wengert.transforms.forward import *
+from wengert.transforms.gradient import *
+from wengert.transforms.jacobian import *
+from wengert.transforms.modes import *
+from wengert.transforms.remat import *
+from wengert.transforms.trace import *
 
 from wengert import linalg  # isort: skip
 from wengert import random  # isort: skip  (made of the functions above)
@@ -44,20 +73,20 @@ from wengert.random import manual_seed  # isort: skip
 
 __version__ = "0.1.0"
 
-_bind_namespace(sys.modules[__name__])
+_bind_namespace(_sys.modules[__name__])
 
 # Infinities and NaN are results like others (IEEE 754): NumPy's warnings about those that the
 # library's own lines make are switched off, as users of the field expect.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"wengert\.")
 
-if TYPE_CHECKING:
+if _t.TYPE_CHECKING:
     from wengert import data, diagnostics, nn, optim, train
 
 # Rooms that are imported when they are first used, to start fast.
 _ON_DEMAND = ("data", "diagnostics", "nn", "optim", "train")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _t.Any:
     if name in _ON_DEMAND:
-        return importlib.import_module(f"wengert.{name}")
+        return _importlib.import_module(f"wengert.{name}")
     raise AttributeError(f"module 'wengert' has no attribute {name!r}")

@@ -5,16 +5,6 @@ around these two walks is in `gradient`, `backward` and `jacobian`; functions th
 rules, or are run again, are in `custom_reverse`, `custom_forward` and `remat`; `trace` and `batch`
 make and run graphs of shapes.
 
-Each module lists its public functions in `__all__`; they all become `wengert.*`.
+Each module lists its public functions in `__all__`; `wengert/__init__.py` imports them all, so they
+are `wengert.*`.
 """
-
-from wengert.transforms.backward import *
-from wengert.transforms.batch import *
-from wengert.transforms.custom_forward import *
-from wengert.transforms.custom_reverse import *
-from wengert.transforms.forward import *
-from wengert.transforms.gradient import *
-from wengert.transforms.jacobian import *
-from wengert.transforms.modes import *
-from wengert.transforms.remat import *
-from wengert.transforms.trace import *
