@@ -154,7 +154,7 @@ def summary(
     specs = [Spec(tuple(x), wanted) if _is_shape(x) else x for x in inputs]
     calls: dict[int, list[Any]] = {}
     with _watching(model, calls):
-        graph = _graph(model, specs, kwargs)
+        graph = _graph(model, specs, kwargs, calls)
     paths = {id(module): path for path, module in model.named_modules()}
     return _read(model, graph, paths, calls, depth)
 
@@ -178,10 +178,13 @@ def _watching(model: Module, calls: dict[int, list[Any]]) -> Iterator[None]:
             handle.remove()
 
 
-def _graph(model: Module, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Graph:
+def _graph(
+    model: Module, inputs: Sequence[Any], kwargs: dict[str, Any], calls: dict[int, list[Any]]
+) -> Graph:
     try:
         return trace(model, *inputs, **kwargs)
     except TraceError:
+        calls.clear()
         arrays = [_example(x) for x in inputs]
         with Trace():  # puts back what the model writes
             outputs = model(*arrays, **kwargs)
