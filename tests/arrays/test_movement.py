@@ -234,6 +234,9 @@ def test_methods() -> None:
     assert x.unsqueeze(1).squeeze(1).shape == (2, 3, 4)
     assert wg.ones((1, 3)).expand(2, -1).shape == (2, 3)
     assert x.flip(0).shape == x.roll(1, 0).shape == (2, 3, 4)
+    assert x.ravel().shape == (24,)
+    assert x.moveaxis(0, 2).shape == x.permute_dims((1, 2, 0)).shape == (3, 4, 2)
+    assert x.top_k(2, axis=1)[0].shape == x.chunk(2, 1)[0].shape == (2, 2, 4)
 
 
 # -- errors ------------------------------------------------------------------------------------

@@ -286,5 +286,15 @@ for _name in (
     "sinh",
     "tan",
     "trunc",
+    "argwhere",
+    "broadcast_to",
+    "chunk",
+    "expand_dims",
+    "moveaxis",
+    "permute_dims",
+    "ravel",
+    "take_along_axis",
+    "top_k",
+    "unique",
 ):
     setattr(ArrayMethods, _name, _method(_name))
