@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 import wengert as wg
 from wengert import random
@@ -162,6 +162,10 @@ LAWS = {
     "gumbel": (lambda **k: random.gumbel(1.0, 2.0, **k), stats.gumbel_r(1, 2)),
     "logistic": (lambda **k: random.logistic(1.0, 2.0, **k), stats.logistic(1, 2)),
     "cauchy": (lambda **k: random.cauchy(1.0, 2.0, **k), stats.cauchy(1, 2)),
+    "gamma": (lambda **k: random.gamma(2.5, 3.0, **k), stats.gamma(2.5, scale=3)),
+    "gamma of a small shape": (lambda **k: random.gamma(0.3, **k), stats.gamma(0.3)),
+    "gamma of a large shape": (lambda **k: random.gamma(1e4, **k), stats.gamma(1e4)),
+    "beta": (lambda **k: random.beta(0.5, 2.0, **k), stats.beta(0.5, 2)),
 }
 
 
@@ -192,6 +196,36 @@ def test_bernoulli_law():
     assert hits[:, 0].max() == 0
     assert hits[:, 2].min() == 1
     assert abs(hits[:, 1].mean() - 0.2) < 0.012
+
+
+@pytest.mark.parametrize("rate", [0.1, 3.0, 9.9, 10.0, 40.0, 1e4])
+def test_poisson_law(rate):
+    x = random.poisson(rate, (40_000,), key=random.key(1)).numpy()
+    assert x.dtype == np.int64
+    law = stats.poisson(rate)
+    edges = np.unique(law.ppf(np.linspace(0.02, 0.98, 15))).astype(int)
+    counts = np.bincount(np.searchsorted(edges, x), minlength=len(edges) + 1)
+    below = np.concatenate([[0.0], law.cdf(edges), [1.0]])
+    assert chi_square(counts, np.diff(below)) > 1e-3
+
+
+def test_poisson_of_several_rates():
+    x = random.poisson(wg.asarray([0.0, 5.0, 500.0]), (5000, 3), key=random.key(1)).numpy()
+    assert (x[:, 0] == 0).all()
+    assert np.abs(x.mean(0) - [0.0, 5.0, 500.0]).max() < 1.5
+
+
+def test_dirichlet_law():
+    alpha = np.array([0.2, 1.0, 3.0])
+    p = random.dirichlet(alpha, (20_000, 3), key=random.key(1)).numpy()
+    assert np.abs(p.sum(-1) - 1).max() < 1e-12
+    for i in range(3):
+        law = stats.beta(alpha[i], alpha.sum() - alpha[i])
+        assert stats.kstest(p[:, i], law.cdf).pvalue > 1e-3
+    tiny = random.dirichlet(np.full(4, 1e-4), (100, 4), key=random.key(2)).numpy()
+    assert np.isfinite(tiny).all()
+    columns = random.dirichlet(wg.ones((3, 2)), axis=0, key=random.key(3)).numpy()
+    assert columns.sum(0) == pytest.approx([1.0, 1.0])
 
 
 def test_randint_law():
@@ -438,6 +472,66 @@ def test_draws_are_differentiable_in_their_parameters(law):
         assert float(g) == pytest.approx(float(f(*up) - f(*down)) / (2 * h), rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.parametrize("alpha", [0.01, 0.3, 1.0, 2.5, 50.0, 1e4])
+def test_the_derivative_of_a_gamma_number_is_that_of_its_quantile(alpha):
+    """First and second derivative of ln x(α) at a fixed value of the distribution function."""
+    key = random.key(6)
+
+    def log_draws(a):
+        return wg.log(random.gamma(a, shape=(40,), key=key))
+
+    a = wg.asarray(np.float64(alpha))
+    x, first = wg.jvp(log_draws, (a,), (wg.ones_like(a),))
+    second = wg.jvp(lambda b: wg.jvp(log_draws, (b,), (wg.ones_like(b),))[1], (a,), (a * 0 + 1,))[1]
+    u = special.gammainc(alpha, np.exp(x.numpy()))
+    trusted = (u > 1e-6) & (u < 1 - 1e-6) & (x.numpy() > -300)
+    h = 3e-4 * alpha
+
+    def log_quantile(b):
+        return np.log(special.gammaincinv(b, u))[trusted]
+
+    up, here, down = (log_quantile(alpha + d) for d in (h, 0.0, -h))
+    scale = np.abs(first.numpy()[trusted])
+    assert np.abs(first.numpy()[trusted] - (up - down) / (2 * h)).max() < 1e-5 * scale.max()
+    bound = 1e-3 * np.abs(second.numpy()[trusted]).max()
+    assert np.abs(second.numpy()[trusted] - (up - 2 * here + down) / h**2).max() < bound
+    assert trusted.sum() > 10
+
+
+def test_gradients_through_gamma_beta_and_dirichlet_are_unbiased():
+    """The derivative of an expectation: E x = α, E ln x = ψ(α), E of a Dirichlet entry."""
+    key = random.key(1)
+    n = 40_000
+
+    def mean_of_logs(a):
+        return wg.mean(wg.log(random.gamma(a, shape=(n,), key=key)))
+
+    a = wg.asarray(np.float64(1.7))
+    assert float(wg.grad(mean_of_logs)(a)) == pytest.approx(special.polygamma(1, 1.7), rel=0.02)
+    slope = wg.grad(lambda a: wg.mean(random.gamma(a, shape=(n,), key=key)))(a)
+    assert float(slope) == pytest.approx(1.0, rel=0.02)
+    slope = wg.grad(lambda a: wg.mean(random.beta(a, 2.0, shape=(n,), key=key)))(a)
+    assert float(slope) == pytest.approx(2.0 / 3.7**2, rel=0.02)
+    alpha = wg.asarray(np.array([0.5, 1.0, 2.0]))
+    slope = wg.grad(lambda a: wg.mean(random.dirichlet(a, (n, 3), key=key)[:, 0]))(alpha)
+    expected = np.array([3.0, -0.5, -0.5]) / 3.5**2
+    assert slope.numpy() == pytest.approx(expected, abs=4e-3)
+
+
+def test_gamma_inside_vmap():
+    alpha = wg.asarray([0.5, 2.0, 8.0])
+    keys = random.split(random.key(0), 3)
+    rows = wg.vmap(lambda a, k: random.gamma(a, shape=(4,), key=k))(alpha, keys).numpy()
+    loop = [random.gamma(float(alpha[i]), shape=(4,), key=keys[i]).numpy() for i in range(3)]
+    assert (rows == np.stack(loop)).all()
+    same = wg.vmap(lambda a: random.gamma(a, key=keys[0]))(wg.full((5,), 2.0)).numpy()
+    assert len(np.unique(same)) == 1
+    different = wg.vmap(lambda a: random.gamma(a), randomness="different")(wg.full((5,), 2.0))
+    assert len(np.unique(different.numpy())) == 5
+    counts = wg.vmap(lambda r: random.poisson(r), randomness="different")(wg.full((2000,), 4.0))
+    assert abs(counts.numpy().mean() - 4.0) < 0.2
+
+
 def test_multivariate_normal_is_differentiable_in_its_covariance():
     cov = wg.asarray(np.array([[2.0, 0.6], [0.6, 0.5]]))
 
@@ -590,6 +684,12 @@ WRONG = [
     (lambda: random.choice(2, p=[0.5, -0.5]), ArgumentError, "not negative"),
     (lambda: random.choice(2, (2,), False, p=[1.0, 0.0]), ArgumentError, "enough of them"),
     (lambda: random.categorical(wg.zeros((2, 3)), shape=(3,)), ShapeError, "last axes"),
+    (lambda: random.gamma(0.0), ArgumentError, "concentration > 0 is needed"),
+    (lambda: random.beta(1.0, -1.0), ArgumentError, "b > 0 is needed"),
+    (lambda: random.dirichlet([1.0, 0.0]), ArgumentError, "concentration > 0 is needed"),
+    (lambda: random.dirichlet(wg.ones(3), (3, 2)), ShapeError, "ends with the axes"),
+    (lambda: random.poisson(-1.0), ArgumentError, "rate ≥ 0 and ≤ 1e"),
+    (lambda: random.poisson(float("inf")), ArgumentError, "rate ≥ 0 and ≤ 1e"),
     (lambda: random.orthogonal(0), ArgumentError, "size ≥ 1"),
     (
         lambda: random.multivariate_normal(wg.zeros(3), wg.eye(2)),

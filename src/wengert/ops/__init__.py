@@ -23,6 +23,7 @@ from wengert.ops import (
     standardize,
     structure,
     update,
+    variates,
     window,
 )
 
@@ -49,5 +50,6 @@ __all__ = [
     "standardize",
     "structure",
     "update",
+    "variates",
     "window",
 ]

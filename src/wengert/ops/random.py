@@ -118,11 +118,11 @@ def _rows_of_words(keys: Array, counters: Array, domain: int, count: int) -> Arr
     return np.stack(rows)
 
 
-def _check(key: Shaped, counter: Shaped, shape: Shape, dtype: dtypes.DType) -> None:
-    """The error for operands that are no key and no counter."""
+def check_stream(op: str, key: Shaped, counter: Shaped, shape: Shape) -> None:
+    """The error for operands that are no key and no counter, or a shape that is none."""
     if key.dtype != dtypes.uint64 or not key.shape or key.shape[-1] != 2:
         raise DtypeError(
-            "random_bits",
+            op,
             "a key is a uint64 array whose last axis has size 2",
             met=describe(key),
             cause="a seed passed where a key is wanted",
@@ -130,18 +130,20 @@ def _check(key: Shaped, counter: Shaped, shape: Shape, dtype: dtypes.DType) -> N
         )
     if counter.dtype != dtypes.uint64:
         raise DtypeError(
-            "random_bits", "a counter is uint64", met=describe(counter), fix="cast it to wg.uint64"
+            op, "a counter is uint64", met=describe(counter), fix="cast it to wg.uint64"
         )
+    if any(n < 0 for n in shape):
+        raise ShapeError(op, "sizes must not be negative", met=str(shape), fix="pass sizes ≥ 0")
+
+
+def _check(key: Shaped, counter: Shaped, shape: Shape, dtype: dtypes.DType) -> None:
+    check_stream("random_bits", key, counter, shape)
     if dtype not in (dtypes.uint32, dtypes.uint64):
         raise DtypeError(
             "random_bits",
             "bits come as uint32 or uint64",
             met=str(dtype),
             fix="draw uint32 and cast, or use wg.random.uniform or randint",
-        )
-    if any(n < 0 for n in shape):
-        raise ShapeError(
-            "random_bits", "sizes must not be negative", met=str(shape), fix="pass sizes ≥ 0"
         )
 
 
@@ -175,14 +177,14 @@ def _random_bits_batch(
     key, counter = args
     width = max(key.ndim - 1 - batched[0], counter.ndim - batched[1])
     if batched[0]:
-        key = _line_up(key, width + 1)
+        key = line_up(key, width + 1)
     if batched[1]:
-        counter = _line_up(counter, width)
+        counter = line_up(counter, width)
     out: Tensor = random_bits(key, counter, **params)
     return out
 
 
-def _line_up(x: Tensor, width: int) -> Tensor:
+def line_up(x: Tensor, width: int) -> Tensor:
     """Sizes 1 behind the batch axis, until `width` axes follow it."""
     missing = (1,) * (width - x.ndim + 1)
     return x if not missing else reshape(x, shape=(x.shape[0], *missing, *x.shape[1:]))

@@ -6,5 +6,6 @@ that moves on), or, with neither, from the default generator, which `wg.random.s
 
 from wengert.random.continuous import *
 from wengert.random.discrete import *
+from wengert.random.families import *
 from wengert.random.generator import *
 from wengert.random.matrices import *

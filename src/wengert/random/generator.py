@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 ALGORITHM = "philox4x64-10"
-_ZERO = Tensor(np.zeros((), np.uint64))
+START = Tensor(np.zeros((), np.uint64))
 _SEED_KEY = 0x57656E6765727421  # the second key word under which seeds are hashed
 
 
@@ -128,7 +128,7 @@ class _Keyed:
         self.used = 0
 
     def bits(self, shape: Shape, dtype: Any = dtypes.uint64) -> Tensor:
-        at = _counter(self.used) if self.used else _ZERO
+        at = _counter(self.used) if self.used else START
         self.used += blocks_for(math.prod(shape), dtype)
         drawn: Tensor = random_bits(self.key, at, shape=shape, dtype=dtype, domain=DRAW)
         return drawn
@@ -172,7 +172,7 @@ class Generator:
     def __init__(self, seed: int | None = None) -> None:
         self._lock = threading.Lock()
         self.key = Variable(key(_fresh_seed() if seed is None else seed))
-        self.counter = Variable(_ZERO)
+        self.counter = Variable(START)
 
     @classmethod
     def from_key(cls, key: Tensor) -> Generator:
@@ -186,7 +186,7 @@ class Generator:
         fresh = key(seed)
         with self._lock:
             self.key.assign(fresh)
-            self.counter.assign(_ZERO)
+            self.counter.assign(START)
         return self
 
     def seed(self) -> int:
