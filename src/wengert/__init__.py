@@ -34,38 +34,9 @@ from wengert.core.methods import bind_namespace as _bind_namespace
 from wengert.core.spec import Spec
 from wengert.core.tensor import Tensor
 from wengert.core.variable import Parameter, Variable
-from wengert.namespaces.comparison import *
-from wengert.namespaces.conversion import *
-from wengert.namespaces.creation import *
-from wengert.namespaces.cumulative import *
-from wengert.namespaces.datatypes import *
-from wengert.namespaces.elementwise import *
-from wengert.namespaces.functions import *
-from wengert.namespaces.indexing import *
-from wengert.namespaces.info import *
+from wengert.namespaces import *
 from wengert.namespaces.info import __array_api_version__, __array_namespace_info__
-from wengert.namespaces.joining import *
-from wengert.namespaces.linear import *
-from wengert.namespaces.manipulation import *
-from wengert.namespaces.rearranging import *
-from wengert.namespaces.reductions import *
-from wengert.namespaces.searching import *
-from wengert.namespaces.segments import *
-from wengert.namespaces.sets import *
-from wengert.namespaces.sorting import *
-from wengert.namespaces.special import *
-from wengert.namespaces.statistics import *
-from wengert.namespaces.windows import *
-from wengert.transforms.backward import *
-from wengert.transforms.batch import *
-from wengert.transforms.custom_forward import *
-from wengert.transforms.custom_reverse import *
-from wengert.transforms.forward import *
-from wengert.transforms.gradient import *
-from wengert.transforms.jacobian import *
-from wengert.transforms.modes import *
-from wengert.transforms.remat import *
-from wengert.transforms.trace import *
+from wengert.transforms import *
 
 from wengert import linalg  # isort: skip
 from wengert import random  # isort: skip  (made of the functions above)
