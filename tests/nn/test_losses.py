@@ -22,6 +22,7 @@ BITS = RNG.integers(0, 2, (N, C)).astype(float)
 CLASSES = np.array([0, 3, 1, 1, 2])
 LOG_P = special.log_softmax(X, axis=1)
 P = special.softmax(T, axis=1)
+W = np.array([0.5, 1.0, 2.0, 1.5])
 REDUCTIONS = {"none": lambda x: x, "mean": np.mean, "sum": np.sum}
 
 
@@ -183,6 +184,22 @@ def test_cross_entropy_with_probabilities() -> None:
     assert float(F.cross_entropy(tensor(X), tensor(one_hot))) == pytest.approx(
         float(F.cross_entropy(tensor(X), tensor(CLASSES)))
     )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32", "uint64"])
+def test_labels_of_any_integer_dtype(dtype: str) -> None:
+    """Places among 300·4 scores overflow the narrow dtypes: they are computed in int64."""
+    rng = np.random.default_rng(2)
+    x, t = tensor(rng.normal(size=(300, 4))), rng.integers(0, 4, 300)
+    expected = F.cross_entropy(x, tensor(t), W, reduction="none").numpy()
+    found = F.cross_entropy(x, tensor(t.astype(dtype)), W, reduction="none")
+    np.testing.assert_array_equal(found.numpy(), expected)
+    rows = wg.vmap(lambda x, t: F.cross_entropy(x, t, W, reduction="sum"))(
+        x, tensor(t.astype(dtype))
+    )
+    np.testing.assert_allclose(rows.numpy(), expected)
+    margins = F.multi_margin_loss(x, tensor(t.astype(dtype)))
+    assert float(margins) == float(F.multi_margin_loss(x, tensor(t)))
 
 
 def test_cross_entropy_without_a_batch() -> None:
@@ -348,8 +365,6 @@ def test_gaussian_nll_does_not_divide_by_a_vanishing_variance() -> None:
 
 
 # -- modules ---------------------------------------------------------------------------------------
-
-W = np.array([0.5, 1.0, 2.0, 1.5])
 
 
 @pytest.mark.parametrize(

@@ -102,15 +102,20 @@ def test_layouts_agree() -> None:
 
 @pytest.mark.parametrize("norm_first", [False, True])
 def test_derivatives_in_inputs_and_parameters(norm_first: bool) -> None:
-    layer = build(nn.TransformerDecoderLayer, norm_first=norm_first, activation="gelu")
+    layer = nn.TransformerDecoderLayer(
+        4, 2, 3, 0.0, wg.tanh, batch_first=True, norm_first=norm_first, dtype="float64"
+    )
+    for p in layer.parameters():
+        nn.init.normal_(p, std=0.5)
     leaves, definition = wg.tree.tree_flatten(layer)
 
     def f(x: Any, memory: Any, *parameters: Any) -> Any:
         model = wg.tree.tree_unflatten(definition, parameters)
-        return model(x, memory, CAUSAL, memory_key_padding_mask=MEMORY_PADDED)
+        return model(x, memory, tgt_is_causal=True)
 
     values = [p.numpy() for p in leaves]
-    assert_derivatives(f, X.numpy(), M.numpy(), *values, order=1, tolerance=1e-5)
+    x, memory = RNG.normal(size=(1, 3, 4)), RNG.normal(size=(1, 2, 4))
+    assert_derivatives(f, x, memory, *values, order=1, tolerance=1e-5)
 
 
 def test_it_learns_to_copy() -> None:

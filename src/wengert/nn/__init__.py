@@ -11,6 +11,7 @@ from wengert.nn.attention import *
 from wengert.nn.axiswise import *
 from wengert.nn.containers import *
 from wengert.nn.conv import *
+from wengert.nn.distances import *
 from wengert.nn.dropout import *
 from wengert.nn.embedding import *
 from wengert.nn.linear import *

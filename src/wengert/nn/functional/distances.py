@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from wengert import linalg
 from wengert import namespaces as xp
-from wengert.core.errors import ArgumentError
 from wengert.core.rules import broadcast, normalize_axis
 from wengert.core.tensor import Tensor, as_tensor
-from wengert.nn.functional.arguments import at
 
 __all__ = ["cosine_similarity", "pairwise_distance"]
-
-
-def _norm(op: str, x: Tensor, p: float, axis: int, keepdims: bool = False) -> Tensor:
-    """`(Σ |x|ᵖ)^(1/p)`; its derivative at the zero vector is 0."""
-    if p == math.inf:
-        return xp.max(xp.abs(x), axis=axis, keepdims=keepdims)
-    if p == 1:
-        return xp.sum(xp.abs(x), axis=axis, keepdims=keepdims)
-    if not p > 0:
-        raise ArgumentError(at(op), "the order p must be positive", met=f"p={p}", fix="p=2.0")
-    powers = xp.square(x) if p == 2 else xp.pow(xp.abs(x), p)
-    total = xp.sum(powers, axis=axis, keepdims=keepdims)
-    zero = total == 0
-    safe = xp.where(zero, 1, total)
-    return xp.where(zero, 0, xp.sqrt(safe) if p == 2 else xp.pow(safe, 1 / p))
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
@@ -42,8 +25,8 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
     shape = broadcast("cosine_similarity", a.shape, b.shape)
     axis = normalize_axis("cosine_similarity", dim, len(shape)) - len(shape)
     a, b = _with_axis(a, axis, shape[axis]), _with_axis(b, axis, shape[axis])
-    length_a = xp.maximum(_norm("cosine_similarity", a, 2.0, axis), eps)
-    length_b = xp.maximum(_norm("cosine_similarity", b, 2.0, axis), eps)
+    length_a = xp.maximum(linalg.vector_norm(a, axis=axis), eps)
+    length_b = xp.maximum(linalg.vector_norm(b, axis=axis), eps)
     return xp.sum(a * b, axis=axis) / (length_a * length_b)
 
 
@@ -64,4 +47,4 @@ def pairwise_distance(
     Tensor([5.], dtype=float32)
     """
     difference = as_tensor(x1) - as_tensor(x2) + eps
-    return _norm("pairwise_distance", difference, p, -1, keepdims=keepdim)
+    return linalg.vector_norm(difference, axis=-1, keepdims=keepdim, ord=p)

@@ -19,10 +19,10 @@ from wengert.nn.functional.arguments import at
 from wengert.nn.functional.reduction import (
     REDUCTIONS,
     as_pair,
-    check_classes,
     check_labels,
     check_reduction,
     check_same_shape,
+    checked_classes,
     reduced,
 )
 
@@ -52,7 +52,7 @@ class _Labels:
         self.classes = x.shape[self.axis]
         expected = x.shape[: self.axis] + x.shape[self.axis + 1 :]
         _check_index_target(op, x, target, expected)
-        check_classes(op, target, self.classes, ignore_index)
+        target = checked_classes(op, target, self.classes, ignore_index)
         self.keep: Tensor | None = None
         if ignore_index is not None and _may_hold(target, ignore_index):
             self.keep = target != ignore_index

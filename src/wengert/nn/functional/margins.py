@@ -20,9 +20,9 @@ from wengert.nn.functional.losses import cross_entropy
 from wengert.nn.functional.normalization import normalize
 from wengert.nn.functional.reduction import (
     as_pair,
-    check_classes,
     check_labels,
     check_reduction,
+    checked_classes,
     reduced,
 )
 
@@ -162,8 +162,7 @@ def _class_indices(op: str, target: Any, shape: tuple[int, ...], classes: int) -
             met=f"target {t.shape}, expected {shape}",
             fix=f"pass labels of shape {shape}",
         )
-    check_classes(op, t, classes)
-    return t
+    return checked_classes(op, t, classes)
 
 
 def multi_margin_loss(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wengert import namespaces as xp
-from wengert.core.dtypes import default_float, is_float
+from wengert.core.dtypes import default_float, int64, is_float
 from wengert.core.errors import ArgumentError, BoundsError, ShapeError
 from wengert.core.op import cast_to
 from wengert.core.tensor import Tensor, as_tensor
@@ -95,19 +95,19 @@ def check_labels(op: str, t: Tensor) -> None:
     )
 
 
-def check_classes(op: str, indices: Tensor, classes: int, ignored: int | None = None) -> None:
-    """Raise unless every class index is in [0, classes) or is the ignored one. A symbolic tensor
-    has no values to check."""
+def checked_classes(op: str, indices: Tensor, classes: int, ignored: int | None = None) -> Tensor:
+    """Class indices as int64. Raises unless each is in [0, classes) or is the ignored one; a
+    symbolic tensor has no values to check."""
     if indices.is_symbolic or indices.size == 0:
-        return
+        return cast_to(indices, int64)
     values = indices._data
     if values.min() >= 0 and values.max() < classes:
-        return
+        return cast_to(indices, int64)
     wrong = (values < 0) | (values >= classes)
     if ignored is not None:
         wrong &= values != ignored
     if not wrong.any():
-        return
+        return cast_to(indices, int64)
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
     raise BoundsError(
         at(op),

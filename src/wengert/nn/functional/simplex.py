@@ -12,7 +12,7 @@ from wengert.core.rules import normalize_axis
 from wengert.core.spec import describe
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.nn.functional.arguments import at
-from wengert.nn.functional.reduction import check_classes
+from wengert.nn.functional.reduction import checked_classes
 
 __all__ = ["gumbel_softmax", "log_softmax", "one_hot", "softmax", "softmin"]
 
@@ -121,6 +121,6 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
                 fix="pass num_classes=",
             )
         num_classes = int(values.max()) + 1
-    check_classes("one_hot", indices, num_classes)
+    indices = checked_classes("one_hot", indices, num_classes)
     places = xp.arange(num_classes)
     return (xp.expand_dims(indices, axis=-1) == places).astype(int64)
