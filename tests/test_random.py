@@ -90,6 +90,7 @@ def test_bits_is_a_pure_function_in_any_order():
     at = [wg.asarray(np.array(i, np.uint64)) for i in range(8)]
     whole = bits(key, at[0], (32,))
     assert (np.concatenate([bits(key, a, (4,)) for a in at]) == whole).all()
+    assert (random.bits(32, key=key).numpy() == whole).all()
 
 
 # -- floats --------------------------------------------------------------------------------------
@@ -639,6 +640,23 @@ def test_checkpoint_draws_the_same_numbers_again():
     random.seed(0)
     assert (wg.grad(wg.checkpoint(f))(x).numpy() == expected).all()
     assert int(random.default_generator.counter) == counter
+
+
+def test_checkpoint_inside_vmap_draws_for_each_row():
+    def f(x):
+        return wg.sin(x * random.normal())
+
+    x = wg.linspace(0.1, 1.0, 6)
+    random.seed(0)
+    plain = wg.vmap(f, randomness="different")(x).numpy()
+    random.seed(0)
+    again = wg.vmap(wg.checkpoint(f), randomness="different")(x).numpy()
+    assert (again == plain).all()
+    random.seed(0)
+    slopes = wg.grad(lambda x: wg.sum(wg.vmap(f, randomness="different")(x)))(x).numpy()
+    random.seed(0)
+    rows = wg.vmap(wg.checkpoint(f), randomness="different")
+    assert (wg.grad(lambda x: wg.sum(rows(x)))(x).numpy() == slopes).all()
 
 
 # -- bad input -----------------------------------------------------------------------------------

@@ -445,7 +445,12 @@ WRONG = [
     (
         lambda: wg.optim.SGD([parameter()]).modulate(parameter(), 1.0),
         ArgumentError,
-        "a parameter of this optimizer",
+        "of a parameter of this optimizer",
+    ),
+    (
+        lambda: wg.optim.SGD([{"params": [parameter()], "modulation": {SHARED: 1.0}}]),
+        ArgumentError,
+        "of this optimizer and group",
     ),
     (lambda: wg.optim.SGD([SHARED]).modulate(SHARED, wg.ones(7)), ShapeError, "broadcasts to its"),
     (lambda: wg.optim.SGD([SHARED]).modulate(SHARED, np.nan), ArgumentError, "is finite"),

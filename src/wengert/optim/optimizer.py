@@ -8,7 +8,7 @@ a step is taken eagerly, which costs least; it is `wengert` in a trace and in th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -125,7 +125,10 @@ class Optimizer:
         check_distinct(self.name, [*self.parameters(), *params])
         for p in params:
             self.check_parameter(p)
-        modulation = options.pop("modulation", None) or {}
+        modulation = {
+            p: self._factor(p, factor, params)
+            for p, factor in (options.pop("modulation", None) or {}).items()
+        }
         added = ParamGroup(self.name, {**options, "params": params})
         if names:
             added["param_names"] = names
@@ -134,8 +137,7 @@ class Optimizer:
         for schedule in self.schedules:
             schedule.admit(added)
         self.param_groups.append(added)
-        for p, factor in modulation.items():
-            self.modulate(p, factor)
+        self.modulation.update((p, Variable(factor)) for p, factor in modulation.items())
         for schedule in self.schedules:
             schedule.apply()
 
@@ -158,23 +160,28 @@ class Optimizer:
         >>> w.sum().backward(); opt.step(); w.tolist()
         [1.0, 0.5]
         """
-        if not any(p is param for p in self.parameters()):
-            raise ArgumentError(
-                self.name,
-                "modulate takes a parameter of this optimizer",
-                met=describe(param),
-                fix="add it first, with add_param_group",
-            )
         if factor is None:
             self.modulation.pop(param, None)
             return
-        new = cast_to(as_tensor(factor).detach(), working_dtype(param.dtype))
-        self.check_modulation(new, param)
+        new = self._factor(param, factor, self.parameters())
         known = self.modulation.get(param)
         if known is not None and known.shape == new.shape:
             known.assign(new)
         else:
             self.modulation[param] = Variable(new)
+
+    def _factor(self, param: Tensor, factor: Any, among: Iterable[Tensor]) -> Tensor:
+        """A modulation as it is kept, once it is clear that it fits its parameter."""
+        if not any(p is param for p in among):
+            raise ArgumentError(
+                self.name,
+                "modulation is of a parameter of this optimizer and group",
+                met=describe(param),
+                fix="add the parameter first, with add_param_group",
+            )
+        new = cast_to(as_tensor(factor).detach(), working_dtype(param.dtype))
+        self.check_modulation(new, param)
+        return new
 
     def check_modulation(self, factor: Tensor, param: Tensor) -> None:
         """The error for a factor that does not fit its parameter."""

@@ -25,6 +25,7 @@ from wengert.ops.random import DRAW, FOLD, SEED, SPLIT, blocks_for, philox, rand
 
 __all__ = [
     "Generator",
+    "bits",
     "default_generator",
     "fold_in",
     "get_state",
@@ -314,6 +315,25 @@ def seed(seed: int) -> Generator:
 
 
 manual_seed = seed
+
+
+def bits(
+    shape: Any = (),
+    dtype: Any = dtypes.uint64,
+    *,
+    key: Tensor | None = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Random bits as uint64 (or uint32, the halves of the same words, the low one first).
+
+    Under a key these are the words of Philox4x64-10 at the counters 0, 1, 2, …
+
+    >>> import wengert as wg
+    >>> wg.random.bits((2,), key=wg.random.key(0)).tolist()
+    [5482270160026491781, 16759516986672676471]
+    """
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    return source("bits", key, generator).bits(sizes, dtypes.as_dtype(dtype))
 
 
 def get_state() -> dict[str, Any]:
