@@ -61,6 +61,11 @@ def teeth() -> list[Any]:
         "transpose missing": (sum_, {"vjps": ()}, checks.check_declaration),
         "wrong vjp": (mul_, {"vjps": (HALF, SECOND)}, checks.check_gradient),
         "modes disagree": (mul_, {"jvps": (FLIPPED, SECOND)}, checks.check_duality),
+        "a value that is not kept": (
+            mul_,
+            {"keeping": lambda tracked: ((False, False), False), "kept": {}},
+            checks.check_each_operand_alone,
+        ),
         "second order": (mul_, {"vjps": (HALF, SECOND)}, checks.check_second_order),
         "wrong shape rule": (
             mul_,

@@ -72,6 +72,8 @@ def as_dtype(dtype: Any) -> DType:
 
     `float` means the default float and `int` the default integer.
     """
+    if isinstance(dtype, np.dtype) and dtype in _KINDS:
+        return dtype
     if dtype is float:
         return _default_float
     if dtype is int:

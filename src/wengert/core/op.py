@@ -112,13 +112,26 @@ class Op:
         self.cost = cost
         self.work = work
         self.several = several
-        asked = set(keeps).union(*(r.keeps for r in (*self.jvps, *self.vjps) if r is not None))
-        self.keep_output = "out" in asked
-        self.keep_all = "all" in asked
-        self.keep_inputs = tuple(n in asked for n in operands)
-        self.keeps_any_input = any(self.keep_inputs) or self.keep_all
-        self.none_saved = (None,) * len(operands)
+        self.always_keeps = set(keeps)
+        self.keep_all = "all" in keeps
+        self.keep_inputs, self.keep_output = self.keeping((True,) * len(operands))
+        self.kept: dict[int, tuple[tuple[bool, ...], bool]] = {}  # `keeping`, by which are tracked
         REGISTRY[name] = self
+
+    def asked_by(self, i: int) -> set[str]:
+        """The names of the values that the rules of operand `i` ask for."""
+        rules = [rules[i] for rules in (self.jvps, self.vjps) if rules]
+        return set().union(*(r.keeps for r in rules if r is not None))
+
+    def keeping(self, tracked: Sequence[bool]) -> tuple[tuple[bool, ...], bool]:
+        """Which operands, and whether the result, a node keeps for the rules of those operands
+        that are tracked. A class with rules of its own keeps what those of any operand ask for."""
+        asked = set(self.always_keeps)
+        own_rules = type(self).vjp is not Op.vjp
+        for i, is_tracked in enumerate(tracked):
+            if is_tracked or own_rules:
+                asked |= self.asked_by(i)
+        return tuple([self.keep_all or n in asked for n in self.operands]), "out" in asked
 
     # -- what walks call ---------------------------------------------------------------------
 
@@ -189,40 +202,51 @@ def add_tangents(a: Any, b: Any) -> Any:
 
 def bind(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
     """Apply `op`; a node is recorded where an operand is tracked and the op is differentiable."""
-    tracked = False
+    tracked, bit = 0, 1  # which operands are tracked, as bits
     for t in args:
         if t._node is not None:
-            tracked = True
+            tracked |= bit
             if t._data.__class__ is Spec:
                 return _record_symbolic(op, args, params)
+        bit += bit
+    arrays = [t._data for t in args]
     try:
-        out = op.reference(*[t._data for t in args], **params)
+        out = op.reference(*arrays, **params)
     except WengertError:
         raise
     except Exception as problem:
         raise explain(op, args, params, problem) from None
-    if not tracked or not state.recording or not op.vjps:
-        return Tensor(out) if not op.several else tuple(map(Tensor, out))
+    recorded = tracked and state.recording and op.vjps
     if op.several:
-        return _record_several(op, args, params, out)
-    if out.__class__ is not np.ndarray:
+        return _record_several(op, args, params, out) if recorded else tuple(map(Tensor, out))
+    if out.__class__ is not np.ndarray:  # NumPy's ufuncs return scalars for 0-d operands
         out = np.asarray(out)
-    if op.keeps_any_input:
-        kept = op.keep_inputs if not op.keep_all else (True,) * len(args)
-        saved = tuple([t._data if k else None for t, k in zip(args, kept, strict=True)])
-    else:
-        saved = op.none_saved
+    if not recorded:
+        return Tensor(out)
+    keeps, keeps_out = op.kept.get(tracked) or _keeping(op, args, tracked)
     node = Node(
         op,
         params,
         tuple([t._node for t in args]),
-        saved,
-        out if op.keep_output else None,
+        tuple([a if keep else None for a, keep in zip(arrays, keeps, strict=True)]),
+        out if keeps_out else None,
         out.shape,
         out.dtype,
         state.origin or site.capture(state.module),
     )
     return Tensor(out, node)
+
+
+def _keeping(
+    op: Op, args: Sequence[Tensor], tracked: int | None = None
+) -> tuple[tuple[bool, ...], bool]:
+    """What a node with these operands keeps; remembered by the op, for those that are tracked."""
+    if not op.operands:  # any number of operands: the op keeps all of them or none
+        return (op.keep_all,) * len(args), "out" in op.always_keeps
+    found = op.keeping([t._node is not None for t in args])
+    if tracked is not None:
+        op.kept[tracked] = found
+    return found
 
 
 def _record_several(
@@ -234,9 +258,9 @@ def _record_several(
     saved: tuple[Data | None, ...] = tuple([t._data for t in args])
     kept: tuple[Data, ...] | None = out
     if op.operands and out[0].__class__ is not Spec:  # as in `bind`: what the rules ask for
-        if not op.keep_all:
-            saved = tuple([d if k else None for d, k in zip(saved, op.keep_inputs, strict=True)])
-        kept = out if op.keep_output else None
+        keeps, keeps_out = _keeping(op, args)
+        saved = tuple([d if keep else None for d, keep in zip(saved, keeps, strict=True)])
+        kept = out if keeps_out else None
     node = Node(op, params, parents, saved, kept, (), out[0].dtype, origin)
     return picks(node, out)
 

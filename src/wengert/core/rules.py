@@ -273,6 +273,9 @@ def linear(
 class Multilinear(Op):
     """Linear in each operand: the tangent is the product rule's sum, one term an operand."""
 
+    def asked_by(self, i: int) -> set[str]:
+        return super().asked_by(i) | {name for name in self.operands if name != self.operands[i]}
+
     def jvp(self, node: Node, tangents: Sequence[Tensor | None]) -> Any:
         total: Any = None
         for i, t in enumerate(tangents):
@@ -306,7 +309,6 @@ def multilinear(
         batch=batch,
         samples=samples,
         cost=cost,
-        keeps=operands,
         work=work,
     )
 
