@@ -87,9 +87,10 @@ def qr(x: Any, /, mode: str = "reduced") -> QRResult:
 def eigh(x: Any, /) -> EighResult:
     """Eigenvalues, ascending, and orthonormal eigenvectors (columns) of a symmetric matrix.
 
-    The symmetric part of `x` is taken. Where eigenvalues coincide their vectors are not determined:
-    what does not depend on their choice has its true first derivative, and what does depend on it
-    gets a finite number. Raises LinalgError for entries that are not finite.
+    The symmetric part of `x` is taken. Where eigenvalues coincide their vectors are not determined,
+    and 1/(λᵢ − λⱼ) in the derivative is taken as 0: it stays finite, and is true for symmetric
+    functions of the eigenvalues and for projectors onto their spaces, but not for a function of the
+    matrix that is written as V·f(λ)·Vᵀ. Raises LinalgError for entries that are not finite.
 
     >>> import wengert as wg
     >>> wg.linalg.eigh(wg.asarray([[2.0, 0.0], [0.0, 1.0]])).eigenvalues

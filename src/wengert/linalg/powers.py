@@ -109,7 +109,8 @@ def multi_dot(arrays: Sequence[Any]) -> Tensor:
         terms[-1] = last[:, None]
     sizes = (terms[0].shape[0], *(t.shape[1] for t in terms))
     out = _chain(terms, _splits(sizes), 0, len(terms) - 1)
-    return out.reshape(first.shape[:-1] + last.shape[1:])
+    wanted = first.shape[:-1] + last.shape[1:]
+    return out if out.shape == wanted else out.reshape(wanted)
 
 
 def _chain(terms: list[Tensor], splits: dict[tuple[int, int], int], i: int, j: int) -> Tensor:

@@ -1,8 +1,10 @@
 """Decompositions: qr, eigh, svd, and the spectra alone.
 
-Where singular values or eigenvalues coincide, their vectors are not determined, and 1/(λᵢ − λⱼ) in
-the rules is taken as 0. What does not depend on the choice of vectors then has its true gradient;
-what does depend on it has no derivative, and gets a finite number in its place.
+Where eigenvalues or singular values coincide, their vectors are not determined, and 1/(λᵢ − λⱼ) in
+the rules is taken as 0, so that derivatives stay finite. They are true for symmetric functions of
+the values (norms, traces of powers) and for what depends on those vectors through their span or
+polar factor alone (projectors, U·Vᴴ). They are not for other functions V·f(λ)·Vᵀ: what f does
+between two equal values cannot be seen from the cotangents of λ and V.
 
 Sources: Walter and Lehmann 2010 and Seeger et al. 2017 (QR), Giles 2008 (symmetric eigenproblem),
 Townsend 2016 (SVD).
@@ -11,7 +13,6 @@ Townsend 2016 (SVD).
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -171,17 +172,15 @@ complement: Op = custom(
 # -- differences of spectra --------------------------------------------------------------------
 
 
-def reciprocals(d: Tensor, scale: Tensor, size: int) -> Tensor:
+GAP = 32.0  # values that differ by less than this many ulp of the largest count as equal
+
+
+def reciprocals(d: Tensor, scale: Tensor) -> Tensor:
     """1/d, and 0 where d is 0 up to the rounding of a spectrum whose largest value is `scale`."""
-    tiny = mul(scale, size * float(np.finfo(_wide(d.dtype)).eps))
-    zero = less_equal(abs(d), tiny)
+    wide = np.float32 if d.dtype.itemsize == 2 else d.dtype  # what the reference computed in
+    zero = less_equal(abs(d), mul(scale, GAP * float(np.finfo(wide).eps)))
     out: Tensor = where(zero, 0.0, div(1.0, where(zero, 1.0, d)))
     return out
-
-
-def _wide(dtype: Any) -> Any:
-    """The dtype that the reference computes in."""
-    return np.float32 if dtype.itemsize == 2 else dtype
 
 
 def _largest(s: Tensor) -> Tensor:
@@ -200,7 +199,7 @@ def _rows_and_columns(s: Tensor) -> tuple[Tensor, Tensor]:
 def _inverse_gaps(s: Tensor) -> Tensor:
     """1/(sⱼ − sᵢ), and 0 where they coincide."""
     rows, columns = _rows_and_columns(s)
-    return reciprocals(sub(columns, rows), _largest(s), s.shape[-1])
+    return reciprocals(sub(columns, rows), _largest(s))
 
 
 # -- eigh --------------------------------------------------------------------------------------
@@ -346,18 +345,16 @@ def _weights(s: Tensor) -> tuple[Tensor, Tensor]:
     """1/(sⱼ − sᵢ) and 1/(sⱼ + sᵢ), each 0 where it is not defined.
 
     The usual 1/(sⱼ² − sᵢ²) is split in two, so that for equal singular values only the part is
-    dropped that vanishes for what does not depend on the choice of vectors."""
+    dropped in which U and V turn alike."""
     rows, columns = _rows_and_columns(s)
-    scale, size = _largest(s), s.shape[-1]
-    return reciprocals(sub(columns, rows), scale, size), reciprocals(
-        add(columns, rows), scale, size
-    )
+    scale = _largest(s)
+    return reciprocals(sub(columns, rows), scale), reciprocals(add(columns, rows), scale)
 
 
-def _inverses(s: Tensor, x: Shaped) -> Tensor:
+def _inverses(s: Tensor) -> Tensor:
     """1/s, and 0 for singular values that are 0 up to rounding."""
     scale = _largest(s)
-    return reciprocals(s, reshape(scale, shape=scale.shape[:-1]), max(x.shape[-2:]))
+    return reciprocals(s, reshape(scale, shape=scale.shape[:-1]))
 
 
 def _outside(u: Tensor, t: Tensor) -> Tensor:
@@ -374,7 +371,7 @@ def _svd_jvp(t: Tensor, x_spec: Shaped, out: tuple[Tensor, Tensor, Tensor]) -> P
     du = mm(u, mul(add(both, difference), 0.5))
     dv = mm(vh, mul(sub(both, difference), 0.5), x_turned=True)
     m, n = x_spec.shape[-2:]
-    inverse = _inverses(s, x_spec)
+    inverse = _inverses(s)
     if m > n:
         du = add(du, _outside(u, times_columns(mm(t, vh, y_turned=True), inverse)))
     if n > m:
@@ -398,7 +395,7 @@ def _svd_vjp(g: Pair, x_spec: Shaped, out: tuple[Tensor, Tensor, Tensor]) -> Ten
         inner = add(inner, diagonal_embed(to_s, offset=0, shape=(k, k)))
     total: Tensor = mm(mm(u, inner), vh)
     m, n = x_spec.shape[-2:]
-    inverse = _inverses(s, x_spec)
+    inverse = _inverses(s)
     if to_u is not None and m > n:
         total = add(total, mm(_outside(u, times_columns(to_u, inverse)), vh))
     if to_vh is not None and n > m:

@@ -127,7 +127,7 @@ def _cofactor_by_svd(x: Array) -> Array:
 def _cofactor_slope(t: Tensor, x: Tensor, out: Tensor) -> Tensor:
     """The derivative of the cofactors C along t, which is its own transpose.
 
-    For a regular matrix tr(x⁻¹·t)·C − C·tᵀ·x⁻ᵀ. For a singular one, with P = Uᵀ·t·V and γᵢⱼ the
+    For a regular matrix tr(x⁻¹·t)·C − C·tᵀ·x⁻ᵀ. Near a singular one, with P = Uᵀ·t·V and γᵢⱼ the
     product of all singular values but two, U·M·Vᵀ with Mᵢᵢ = Σⱼ γᵢⱼ·Pⱼⱼ and Mᵢⱼ = −γᵢⱼ·Pⱼᵢ.
     """
     n = x.shape[-1]
@@ -135,7 +135,8 @@ def _cofactor_slope(t: Tensor, x: Tensor, out: Tensor) -> Tensor:
         return mul(t, 0.0)
     s = stop_gradient(svdvals(x))
     ends = [_slice(s, **_range(s, i, i + 1)) for i in (0, n - 1)]
-    fine = greater(ends[1], mul(ends[0], n * float(np.finfo(_wide(s.dtype)).eps)))
+    wide = np.float32 if s.dtype.itemsize == 2 else s.dtype  # what the reference computed in
+    fine = greater(ends[1], mul(ends[0], float(np.finfo(wide).eps ** 0.5)))
     fine = reshape(fine, shape=(*fine.shape, 1))
     safe = inv(where(fine, x, mask("eye", n, n, x.dtype)), asked_by="det")
     of_regular = sub(
@@ -176,10 +177,6 @@ def _range(x: Tensor, start: int, stop: int) -> dict[str, Any]:
     lead = x.shape[:-1]
     zeros = (0,) * len(lead)
     return {"start": (*zeros, start), "stop": (*lead, stop), "step": (1,) * x.ndim}
-
-
-def _wide(dtype: Any) -> Any:
-    return np.float32 if dtype.itemsize == 2 else dtype
 
 
 # The matrix of cofactors, which is the gradient of the determinant.
