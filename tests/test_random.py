@@ -665,6 +665,8 @@ WRONG = [
     (lambda: random.key(-1), ArgumentError, "a seed is from 0 to"),
     (lambda: random.key(1.5), DtypeError, "a seed is an integer"),
     (lambda: random.key(2**128), ArgumentError, "a seed is from 0 to"),
+    (lambda: random.fold_in(random.key(0), 2**64), ArgumentError, "takes a number below"),
+    (lambda: random.fold_in(random.key(0), -1), ArgumentError, "a seed is from 0"),
     (lambda: random.split(3), DtypeError, "a key is a uint64 tensor of shape"),
     (lambda: random.split(random.key(0), -1), ArgumentError, "nonnegative integer"),
     (lambda: random.normal(key=0), DtypeError, "a key is a uint64 tensor.*wg.random.key"),

@@ -67,6 +67,16 @@ class Optimizer:
     >>> (w * w).sum().backward(); opt.step(); opt.zero_grad()
     >>> w.tolist()
     [0.800000011920929, -1.600000023841858]
+
+    One of your own is a formula; groups, weight decay, checkpoints and tracing come with the class:
+
+    >>> class SignDescent(wg.optim.Optimizer):
+    ...     @staticmethod
+    ...     def update(xp, p, g, s, o):
+    ...         return o["lr"] * xp.sign(g), s
+    >>> opt = SignDescent([w], {"lr": 0.5, "weight_decay": 0.0})
+    >>> opt.step(grads=[wg.asarray([3.0, -0.1])]); [round(v, 4) for v in w.tolist()]
+    [0.3, -1.1]
     """
 
     elementwise = True  # does the formula treat each entry of a parameter alone?
@@ -312,9 +322,9 @@ class Optimizer:
         Weight decay is either added to the gradient (an L2 penalty), or taken from the parameter
         next to the formula's step ("decoupled", Loshchilov and Hutter 2019).
         """
-        if o["maximize"]:
+        if o.get("maximize", False):
             g = -g
-        decay, coupled = o["weight_decay"], not o.get("decoupled_weight_decay", False)
+        decay, coupled = o.get("weight_decay", 0.0), not o.get("decoupled_weight_decay", False)
         decays = not self.decays_itself and (isinstance(decay, Tensor) or decay != 0.0)
         if decays and coupled:
             g = g + decay * p

@@ -82,7 +82,12 @@ def fold_in(key: Tensor, data: Any) -> Tensor:
     >>> step_key = wg.random.fold_in(wg.random.key(0), 17)
     """
     if not isinstance(data, Tensor):
-        data = _counter(seed_words(data)[0])
+        low, high = seed_words(data)
+        if high:
+            raise ArgumentError(
+                "fold_in", "takes a number below 2**64", met=str(data), fix="fold in twice"
+            )
+        data = _counter(low)
     return _derive(_check_key("fold_in", key), REGISTRY["cast"](data, dtype=dtypes.uint64), FOLD)
 
 
@@ -171,15 +176,18 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None) -> None:
+        self._open(key(_fresh_seed() if seed is None else seed))
+
+    def _open(self, key: Tensor) -> None:
         self._lock = threading.Lock()
-        self.key = Variable(key(_fresh_seed() if seed is None else seed))
+        self.key = Variable(key)
         self.counter = Variable(START)
 
     @classmethod
     def from_key(cls, key: Tensor) -> Generator:
         """A generator at the start of the stream of `key`."""
-        made = cls(0)
-        made.key.assign(_check_key("Generator.from_key", key))
+        made = cls.__new__(cls)
+        made._open(_check_key("Generator.from_key", key))
         return made
 
     def manual_seed(self, seed: int) -> Generator:
@@ -284,7 +292,7 @@ class Generator:
         return self.state_dict()
 
     def __setstate__(self, state_dict: dict[str, Any]) -> None:
-        Generator.__init__(self, 0)
+        self._open(Tensor(state_dict["key"]))
         self.load_state_dict(state_dict)
 
     def __repr__(self) -> str:
