@@ -166,6 +166,7 @@ def test_einsum_order_follows_the_cheapest_result() -> None:
         ("ijk,...->", [(2, 3), (1,)], ShapeError, "one letter for each axis"),
         ("ij,jk->ik", [(2, 3), (4, 5)], ShapeError, "'j' has two sizes, 3 and 4"),
         ("ii->i", [(2, 3)], ShapeError, "'i' has two sizes"),
+        ("ii->i", [(1, 3)], ShapeError, "'i' has two sizes, 1 and 3"),
         ("...,...->...", [(2,), (3,)], ShapeError, "axis -1 of '...' has two sizes"),
         ("ij->ik", [(2, 3)], ArgumentError, "names 'k', which no operand has"),
         ("i->ii", [(2,)], ArgumentError, "a letter twice"),

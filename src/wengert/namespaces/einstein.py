@@ -160,20 +160,28 @@ def _output(right: str, dots: Labels) -> Labels:
 
 
 def _sizes(inputs: list[Labels], shapes: tuple[Shape, ...]) -> dict[int, int]:
-    """The size of each label; axes of size 1 broadcast."""
+    """The size of each label. Axes of size 1 broadcast, but not against one of the same operand."""
     size: dict[int, int] = {}
     for labels, shape in zip(inputs, shapes, strict=True):
+        own: dict[int, int] = {}
         for a, n in zip(labels, shape, strict=True):
+            if own.setdefault(a, n) != n:
+                raise _two_sizes(a, own[a], n)
+        for a, n in own.items():
             known = size.get(a, 1)
             if known != n and 1 not in (known, n):
-                name = repr(chr(a)) if a > 0 else f"axis {a} of '...'"
-                raise _Problem(
-                    ShapeError,
-                    f"{name} has two sizes, {known} and {n}",
-                    "check the order of the letters against the shapes",
-                )
+                raise _two_sizes(a, known, n)
             size[a] = n if known == 1 else known
     return size
+
+
+def _two_sizes(label: int, first: int, second: int) -> _Problem:
+    name = repr(chr(label)) if label > 0 else f"axis {label} of '...'"
+    return _Problem(
+        ShapeError,
+        f"{name} has two sizes, {first} and {second}",
+        "check the order of the letters against the shapes",
+    )
 
 
 def _plan(inputs: list[Labels], output: Labels, shapes: tuple[Shape, ...]) -> Recipe:
