@@ -29,11 +29,12 @@ from wengert.core.dtypes import (
     uint32,
     uint64,
 )
-from wengert.core.graph import Graph
+from wengert.core.graph import Graph as Graph
 from wengert.core.methods import bind_namespace as _bind_namespace
-from wengert.core.spec import Spec
-from wengert.core.tensor import Tensor
-from wengert.core.variable import Parameter, Variable
+from wengert.core.spec import Spec as Spec
+from wengert.core.tensor import Tensor as Tensor
+from wengert.core.variable import Parameter as Parameter
+from wengert.core.variable import Variable as Variable
 from wengert.namespaces import *
 from wengert.namespaces.info import __array_api_version__, __array_namespace_info__
 from wengert.transforms import *
