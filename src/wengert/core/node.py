@@ -8,7 +8,7 @@ order of their making, so sorting by number is a topological order, and no walk 
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from wengert.core import site
 from wengert.core.dtypes import DType
@@ -44,6 +44,8 @@ class Node:
     shape, dtype : of the result
     site : the user's line that made it
     """
+
+    tensor_class: ClassVar[Any]  # `Tensor`, set by its module, which stands on this one
 
     __slots__ = (
         "__weakref__",
@@ -94,23 +96,23 @@ class Node:
 
     def value(self, i: int) -> Tensor:
         """Operand `i` as a tensor that is connected to the graph."""
-        from wengert.core.tensor import Tensor
-
         if self.saved is None:
             raise freed(self)
         data = self.saved[i]
         assert data is not None, f"{self.op.name} did not ask to keep operand {i}"
-        return Tensor(data, self.parents[i])
+        found: Tensor = self.tensor_class(data, self.parents[i])
+        return found
 
     def output(self) -> Any:
         """The result as a tensor that is connected to the graph; a tuple of several results."""
-        from wengert.core.op import picks
-        from wengert.core.tensor import Tensor
-
         if self.saved is None:
             raise freed(self)
         assert self.out is not None, f"{self.op.name} did not ask to keep its result"
-        return picks(self, self.out) if self.op.several else Tensor(self.out, self)
+        if not self.op.several:
+            return self.tensor_class(self.out, self)
+        from wengert.core.op import picks
+
+        return picks(self, self.out)
 
     def release(self) -> None:
         """Forget the kept values; the node can no longer be differentiated through."""
@@ -135,18 +137,15 @@ class FrozenNode(Node):
 
     def value(self, i: int) -> Tensor:
         """Operand `i` as a constant."""
-        from wengert.core.tensor import Tensor
-
-        return Tensor(super().value(i)._data)
+        found: Tensor = self.tensor_class(super().value(i)._data)
+        return found
 
     def output(self) -> Any:
         """The result as a constant."""
-        from wengert.core.tensor import Tensor
-
         found = super().output()
         if isinstance(found, tuple):
-            return tuple(Tensor(t._data) for t in found)
-        return Tensor(found._data)
+            return tuple(self.tensor_class(t._data) for t in found)
+        return self.tensor_class(found._data)
 
 
 def freed(node: Node) -> GradientError:

@@ -115,7 +115,7 @@ class Op:
         self.always_keeps = set(keeps)
         self.keep_all = "all" in keeps
         self.keep_inputs, self.keep_output = self.keeping((True,) * len(operands))
-        self.kept: dict[int, tuple[tuple[bool, ...], bool]] = {}  # `keeping`, by which are tracked
+        self.kept: dict[int, tuple[tuple[int, ...], bool]] = {}  # `keeping`, by what is tracked
         REGISTRY[name] = self
 
     def asked_by(self, i: int) -> set[str]:
@@ -137,10 +137,10 @@ class Op:
 
     def vjp(self, node: Node, ct: Any, needs: Sequence[bool]) -> Sequence[Tensor | None]:
         """Cotangents of the operands marked in `needs`, given the cotangent of the result."""
-        return [
-            rule(ct, node) if need and rule is not None else None
-            for rule, need in zip(self.vjps, needs, strict=True)
-        ]
+        parts: list[Tensor | None] = []
+        for rule, need in zip(self.vjps, needs):
+            parts.append(rule(ct, node) if need and rule is not None else None)
+        return parts
 
     def jvp(self, node: Node, tangents: Sequence[Tensor | None]) -> Any:
         """Tangent of the result (a tuple for several results), given those of the operands."""
@@ -202,14 +202,18 @@ def add_tangents(a: Any, b: Any) -> Any:
 
 def bind(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
     """Apply `op`; a node is recorded where an operand is tracked and the op is differentiable."""
+    # Plain loops: on small arrays a comprehension costs more than what is done in it.
+    arrays, parents = [], []
     tracked, bit = 0, 1  # which operands are tracked, as bits
     for t in args:
-        if t._node is not None:
+        node = t._node
+        if node is not None:
             tracked |= bit
             if t._data.__class__ is Spec:
                 return _record_symbolic(op, args, params)
         bit += bit
-    arrays = [t._data for t in args]
+        arrays.append(t._data)
+        parents.append(node)
     try:
         out = op.reference(*arrays, **params)
     except WengertError:
@@ -223,29 +227,23 @@ def bind(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         out = np.asarray(out)
     if not recorded:
         return Tensor(out)
-    keeps, keeps_out = op.kept.get(tracked) or _keeping(op, args, tracked)
-    node = Node(
-        op,
-        params,
-        tuple([t._node for t in args]),
-        tuple([a if keep else None for a, keep in zip(arrays, keeps, strict=True)]),
-        out if keeps_out else None,
-        out.shape,
-        out.dtype,
-        state.origin or site.capture(state.module),
-    )
+    keeps, keeps_out = op.kept.get(tracked) or _keeping(op, parents, tracked)
+    saved: list[Data | None] = [None] * len(arrays)
+    for i in keeps:
+        saved[i] = arrays[i]
+    origin = state.origin or site.capture(state.module)
+    kept_out = out if keeps_out else None
+    node = Node(op, params, tuple(parents), tuple(saved), kept_out, out.shape, out.dtype, origin)
     return Tensor(out, node)
 
 
-def _keeping(
-    op: Op, args: Sequence[Tensor], tracked: int | None = None
-) -> tuple[tuple[bool, ...], bool]:
-    """What a node with these operands keeps; remembered by the op, for those that are tracked."""
-    if not op.operands:  # any number of operands: the op keeps all of them or none
-        return (op.keep_all,) * len(args), "out" in op.always_keeps
-    found = op.keeping([t._node is not None for t in args])
-    if tracked is not None:
-        op.kept[tracked] = found
+def _keeping(op: Op, parents: Sequence[Node | None], tracked: int) -> tuple[tuple[int, ...], bool]:
+    """Which operands a node with these parents keeps, and whether its result. An op of a fixed
+    number of operands remembers the answer for each set of tracked ones."""
+    if not op.operands:
+        return tuple(range(len(parents))) if op.keep_all else (), "out" in op.always_keeps
+    flags, keeps_out = op.keeping([p is not None for p in parents])
+    op.kept[tracked] = found = tuple(i for i, keep in enumerate(flags) if keep), keeps_out
     return found
 
 
@@ -258,8 +256,8 @@ def _record_several(
     saved: tuple[Data | None, ...] = tuple([t._data for t in args])
     kept: tuple[Data, ...] | None = out
     if op.operands and out[0].__class__ is not Spec:  # as in `bind`: what the rules ask for
-        keeps, keeps_out = _keeping(op, args)
-        saved = tuple([d if keep else None for d, keep in zip(saved, keeps, strict=True)])
+        flags, keeps_out = op.keeping([p is not None for p in parents])
+        saved = tuple([d if keep else None for d, keep in zip(saved, flags, strict=True)])
         kept = out if keeps_out else None
     node = Node(op, params, parents, saved, kept, (), out[0].dtype, origin)
     return picks(node, out)

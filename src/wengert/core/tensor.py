@@ -355,6 +355,9 @@ class Tensor(ArrayMethods):
         return copied.requires_grad_() if self._node is not None and self.is_leaf else copied
 
 
+Node.tensor_class = Tensor
+
+
 def as_data(value: Any) -> Data:
     """The ndarray behind anything that `asarray` takes."""
     if isinstance(value, (np.generic, np.ndarray)):

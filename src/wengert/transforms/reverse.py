@@ -89,7 +89,7 @@ def _pass_on(node: Node, ct: Any, useful: set[Node], cotangents: Cotangents) -> 
     code, instruction, module, _ = node.origin
     state.origin = (code, instruction, module, "backward")
     needs = [parent in useful for parent in node.parents]
-    for parent, part in zip(node.parents, node.op.vjp(node, ct, needs), strict=True):
+    for parent, part in zip(node.parents, node.op.vjp(node, ct, needs)):
         if part is None or parent is None or parent not in useful:
             continue
         if isinstance(part, Tensor):
