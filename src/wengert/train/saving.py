@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wengert.core.errors import ArgumentError
-from wengert.train import files
+from wengert.train import files, storage
 from wengert.train.callback import Callback, Logs, higher_is_better, monitored
 from wengert.train.checkpoint import checkpoints, is_valid
 
@@ -54,6 +54,7 @@ class Checkpoint(Callback):
         self._saved_at: tuple[int, int] | None = None
 
     def on_fit_start(self, trainer: Trainer) -> None:
+        storage.safetensors("safetensors.numpy")  # if it is missing, say so before the first epoch
         self.folder.mkdir(parents=True, exist_ok=True)
         files.clear_leftovers(self.folder)
         self._make_way(trainer)
