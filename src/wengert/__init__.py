@@ -53,6 +53,7 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"wengert\.")
 
 if _t.TYPE_CHECKING:
     from wengert import data, diagnostics, nn, optim, train
+    from wengert.diagnostics.gradcheck import gradcheck
 
 # Rooms that are imported when they are first used, to start fast.
 _ON_DEMAND = ("data", "diagnostics", "nn", "optim", "train")
@@ -61,4 +62,6 @@ _ON_DEMAND = ("data", "diagnostics", "nn", "optim", "train")
 def __getattr__(name: str) -> _t.Any:
     if name in _ON_DEMAND:
         return _importlib.import_module(f"wengert.{name}")
+    if name == "gradcheck":
+        return _importlib.import_module("wengert.diagnostics.gradcheck").gradcheck
     raise AttributeError(f"module 'wengert' has no attribute {name!r}")
