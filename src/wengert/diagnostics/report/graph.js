@@ -62,7 +62,7 @@ function graphView(graph) {
     if (!ids.length) return;
     if (!part.open) {
       const kind = phase || side(nodes[ids[0]]);
-      const last = nodes[phase ? ids[ids.length - 1] : ids[0]];
+      const last = nodes[Math.max(...ids)];
       const work = ids.filter(i => nodes[i].op !== "placeholder").length;
       const box = { x, y: y + BOX.height / 2, w: 190, id: `${part.band.key}/${kind}` };
       ids.forEach(i => boxes.set(i, box));
