@@ -263,6 +263,22 @@ def test_second_derivative_of_pow_at_zero() -> None:
     assert float(cross(2.0, 0.0)) == pytest.approx(0.5)  # ∂²xʸ/∂x∂y = xʸ⁻¹(1 + y·log x)
 
 
+ALL_SIZES = [wg.bool, wg.uint64, wg.float16, wg.bfloat16, wg.float32, wg.float64]
+
+
+@pytest.mark.parametrize("dtype", ALL_SIZES, ids=str)
+def test_where_of_large_arrays_is_a_choice_of_bits(dtype: Any) -> None:
+    mask = RNG.integers(0, 2, (80, 90)).astype(bool)
+    x, y = (VALUES[RNG.integers(0, 13, s)] for s in ((80, 90), (90, 80)))
+    if not wg.isdtype(dtype, "real floating"):
+        x, y = (np.nan_to_num(v, posinf=7, neginf=2) % 100 for v in (x, y))
+    x, y = x.astype(dtype), y.astype(dtype).T
+    for a, b in ((x, y), (x[0], y[:, :1]), (x, y[0, 0]), (np.asarray(x[1, 1]), y)):
+        found = wg.where(mask, wg.asarray(a), wg.asarray(b)).numpy()
+        assert found.dtype == dtype
+        assert found.tobytes() == np.where(mask, a, b).tobytes()
+
+
 def test_where_does_not_leak() -> None:
     x = wg.asarray([-1.0, 0.0, 4.0])
     safe = lambda x: wg.sum(wg.where(x > 0, wg.sqrt(wg.where(x > 0, x, 1.0)), 0.0))

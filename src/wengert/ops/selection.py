@@ -29,6 +29,20 @@ from wengert.ops.elementwise import (
 
 # -- where -------------------------------------------------------------------------------------
 
+_BITS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}  # by size in bytes
+_SMALL = 4096  # entries; below, one call costs less than four
+
+
+def _where(condition: Array, x: Array, y: Array) -> Any:
+    """`np.where`, without its branch an entry, which a processor cannot foresee in masks as those
+    of ReLU: the two values' bits are mixed under a mask of all ones or all zeros."""
+    if condition.size < _SMALL:
+        return np.where(condition, x, y)
+    ones = np.negative(condition.view(np.int8))  # −1, which is all ones, where true
+    bits = _BITS[x.dtype.itemsize]
+    other = y.view(bits)
+    return (((x.view(bits) ^ other) & ones) ^ other).view(x.dtype)
+
 
 def _where_spec(condition: Shaped, x: Shaped, y: Shaped) -> Spec:
     if condition.dtype != dtypes.bool:
@@ -82,7 +96,7 @@ def _where_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
 
 where: Op = Where(
     "where",
-    np.where,
+    _where,
     _where_spec,
     operands=("c", "x", "y"),
     jvps=(None, lambda t, c: where(c, t, 0.0), lambda t, c: where(c, 0.0, t)),
@@ -97,7 +111,7 @@ where: Op = Where(
 
 def _share(v: Array, x: Array, y: Array) -> Any:
     half = np.multiply(v, v.dtype.type(0.5))
-    return np.where(x < y, np.zeros_like(v), np.where(x == y, half, v))
+    return _where(x < y, np.zeros((), v.dtype), _where(x == y, half, v))
 
 
 # What x in `maximum(x, y)` gets of v: nothing where x < y, half of it in a tie, else (also where

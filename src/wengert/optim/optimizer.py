@@ -30,12 +30,13 @@ from wengert.optim.groups import (
     collect_groups,
     parameters_of,
 )
+from wengert.optim.scalars import left_out
 
 Array = Any  # an ndarray, or a Tensor where the formula is traced
 Slots = dict[str, Array]
 Options = Mapping[str, Any]
 
-_BLOCK = 32768  # elements: an element-wise formula's temporaries then stay in the cache
+_BLOCK = 65536  # elements: an element-wise formula's temporaries then stay in the cache
 
 
 class Handle:
@@ -317,7 +318,15 @@ class Optimizer:
     def advance(
         self, xp: Any, p: Array, g: Array, s: Slots, o: Options, modulation: Array | None = None
     ) -> tuple[Array, Slots]:
-        """The new parameter and state: the formula with all that is common to the optimizers.
+        """The new parameter and state."""
+        change, s = self._change(xp, p, g, s, o, modulation)
+        return p - change, s
+
+    def _change(
+        self, xp: Any, p: Array, g: Array, s: Slots, o: Options, modulation: Array | None
+    ) -> tuple[Array, Slots]:
+        """What is taken from the parameter, and the new state: the formula with all that is common
+        to the optimizers.
 
         Weight decay is either added to the gradient (an L2 penalty), or taken from the parameter
         next to the formula's step ("decoupled", Loshchilov and Hutter 2019).
@@ -325,7 +334,7 @@ class Optimizer:
         if o.get("maximize", False):
             g = -g
         decay, coupled = o.get("weight_decay", 0.0), not o.get("decoupled_weight_decay", False)
-        decays = not self.decays_itself and (isinstance(decay, Tensor) or decay != 0.0)
+        decays = not self.decays_itself and not left_out(decay)
         if decays and coupled:
             g = g + decay * p
         change, s = self.update(xp, p, g, s, o)
@@ -333,30 +342,28 @@ class Optimizer:
             change = change + (o["lr"] * decay) * p
         if modulation is not None:
             change = modulation * change
-        return p - change, s
+        return change, s
 
     def _in_blocks(
         self, xp: Any, p: Array, g: Array, s: Slots, o: Options, modulation: Array | None
     ) -> tuple[Array, Slots]:
         """`advance` for a large parameter and an element-wise formula, a cacheful at a time."""
-        new = np.empty(p.shape, p.dtype)
-        slots = {k: np.empty(p.shape, v.dtype) for k, v in s.items() if np.shape(v) == p.shape}
+        new = np.empty(p.size, p.dtype)
+        slots = {k: np.empty(p.size, v.dtype) for k, v in s.items() if np.shape(v) == p.shape}
         flat = {k: s[k].reshape(-1) for k in slots}
         flat_p, flat_g = p.reshape(-1), g.reshape(-1)
         if modulation is not None:
             modulation = np.broadcast_to(modulation, p.shape).reshape(-1)
-        rest = s
+        part = s
         for start in range(0, p.size, _BLOCK):
             here = slice(start, start + _BLOCK)
             part = s | {k: v[here] for k, v in flat.items()}
             factor = None if modulation is None else modulation[here]
-            new.reshape(-1)[here], part = self.advance(
-                np, flat_p[here], flat_g[here], part, o, factor
-            )
+            change, part = self._change(np, flat_p[here], flat_g[here], part, o, factor)
+            np.subtract(flat_p[here], change, out=new[here])
             for k, v in slots.items():
-                v.reshape(-1)[here] = part[k]
-            rest = part
-        return new, rest | slots
+                v[here] = part[k]
+        return new.reshape(p.shape), part | {k: v.reshape(p.shape) for k, v in slots.items()}
 
     def open_state(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
         """The boxes that hold the state of one parameter, made where they are missing."""

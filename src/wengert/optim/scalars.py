@@ -22,3 +22,9 @@ def smaller(xp: Any, a: Any, b: Any) -> Any:
 def larger(xp: Any, a: Any, b: Any) -> Any:
     """The larger of two numbers."""
     return choose(xp, a > b, a, b)
+
+
+def left_out(weight: Any) -> bool:
+    """Whether a term with this weight is left out: a plain zero says so, and no tensor does, since
+    its value may change from step to step."""
+    return not isinstance(weight, Tensor) and weight == 0.0

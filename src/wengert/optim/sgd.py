@@ -8,7 +8,7 @@ from wengert.core.errors import ArgumentError
 from wengert.core.spec import Shaped
 from wengert.optim.checks import nonnegative, positive
 from wengert.optim.optimizer import Array, Optimizer, Options, Slots
-from wengert.optim.scalars import choose
+from wengert.optim.scalars import choose, left_out
 
 
 class SGD(Optimizer):
@@ -69,7 +69,9 @@ class SGD(Optimizer):
     def update(xp: Any, p: Array, g: Array, s: Slots, o: Options) -> tuple[Array, Slots]:
         if "momentum_buffer" not in s:
             return o["lr"] * g, s
-        fresh = choose(xp, s["step"] == 1, 1.0, 1.0 - o["dampening"])
-        buffer = o["momentum"] * s["momentum_buffer"] + fresh * g
+        fresh = g
+        if not left_out(o["dampening"]):
+            fresh = choose(xp, s["step"] == 1, 1.0, 1.0 - o["dampening"]) * g
+        buffer = o["momentum"] * s["momentum_buffer"] + fresh
         step = g + o["momentum"] * buffer if o["nesterov"] else buffer
         return o["lr"] * step, {"momentum_buffer": buffer}
