@@ -99,12 +99,7 @@ def jax_cases() -> dict[str, Case]:
     }
 
 
-LIBRARIES = {
-    "numpy": numpy_cases,
-    "wengert": wengert_cases,
-    "torch": torch_cases,
-    "jax": jax_cases,
-}
+LIBRARIES = {"numpy": numpy_cases, "wengert": wengert_cases, "torch": torch_cases, "jax": jax_cases}
 
 
 def block(case: Case, calls: int) -> float:
@@ -126,9 +121,9 @@ def measure(repeats: int, calls: int) -> dict[tuple[str, str], list[float]]:
             ops = CHAIN if name.startswith("forward") else 1
             for lib, cases in found.items():
                 if name in cases:
-                    took = block(cases[name], max(1, calls // (10 * ops) if ops > 1 else calls))
+                    took = block(cases[name], max(5, calls // ops)) / ops
                     if repeat:  # the first round warms up
-                        times.setdefault((name, lib), []).append(took / ops)
+                        times.setdefault((name, lib), []).append(took)
     return times
 
 

@@ -233,6 +233,7 @@ def bind(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         saved[i] = arrays[i]
     origin = state.origin or site.capture(state.module)
     kept_out = out if keeps_out else None
+    params = params or NO_PARAMS  # one empty dict for all nodes
     node = Node(op, params, tuple(parents), tuple(saved), kept_out, out.shape, out.dtype, origin)
     return Tensor(out, node)
 

@@ -21,6 +21,7 @@ from wengert.ops.elementwise import mul
 from wengert.ops.reduce import sum as reduce_sum
 from wengert.transforms.forward import jvp, linearize
 from wengert.transforms.gradient import grad
+from wengert.transforms.replay import rewound
 
 Point = list[Tensor]
 Scalar = Callable[..., Tensor]  # (*Point) -> 0-d tensor
@@ -103,6 +104,7 @@ def gradcheck(
     Returns a result that is true if all agree, and lists the mismatches; with `raise_exception` a
     mismatch raises GradientError, which says which input and entry is off and by how much, whether
     the function has a kink there, and which op's rule is wrong, with the line that called it.
+    What `f` writes to variables (running statistics, random counters) is undone after each call.
 
     >>> import wengert as wg
     >>> bool(wg.gradcheck(lambda x, y: wg.sin(x) * y, (wg.ones(3), wg.ones(3)), order=2))
@@ -202,13 +204,15 @@ class _Projected:
             raise GradientError(
                 "gradcheck",
                 "the function gives different results for the same input",
-                cause="random draws (dropout), or state that it changes",
-                fix="pass a random key as an argument, or call model.eval()",
+                cause="state of its own that it changes, or random numbers that are not wengert's",
+                fix="draw with wg.random, and pass what changes as an argument",
             )
 
     def results(self, point: Sequence[Tensor]) -> Point:
-        """The floating results of the function."""
-        found = tree_leaves(self.f(*self.inputs.args(point)))
+        """The floating results of the function. What it writes to variables is undone after each
+        call: random draws repeat themselves, and running statistics stay as they were."""
+        with rewound({}):
+            found = tree_leaves(self.f(*self.inputs.args(point)))
         return [as_tensor(y) for y in found if _is_floating(y)]
 
     def __call__(self, *point: Tensor) -> Tensor:
