@@ -25,6 +25,8 @@ help:
 # One stamp per set of extras: an environment is only ever added to.
 .venv/%.installed: pyproject.toml .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@# Compiled once here, as an ordinary install would: imports stay fast where Python may not write.
+	@$(BIN)/python -m compileall -q src/wengert
 	@touch $@
 
 demo: .venv/demo.installed
