@@ -49,6 +49,16 @@ def test_graph_prints_one_line_a_node() -> None:
     assert "(backward)" in str(wg.trace(wg.grad(f), f64(2, 3), f64(3)))
 
 
+def test_parameters_and_ops_with_several_results_are_printed() -> None:
+    x = f64(6).requires_grad_()
+    values, _ = wg.linalg.qr(wg.reshape(x, (3, 2)))
+    text = str(wg.Graph.of(values))
+    assert "%1 = reshape(%0, shape=(3, 2)) float64[3,2]  #" in text
+    assert "several  #" in text
+    assert "pick(%2, index=0" in text
+    assert "made by qr" in repr(values)
+
+
 def test_graph_of_several_results_and_of_none() -> None:
     x = f64(3).requires_grad_()
     a, b = wg.sin(x), wg.cos(x)

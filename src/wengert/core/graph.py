@@ -135,13 +135,15 @@ class Graph:
         return iter(self.nodes)
 
     def __str__(self) -> str:
+        """One line a node: name, op, operands, static parameters, shape, and the user's line."""
         short = {node: f"%{i}" for i, node in enumerate(self.nodes)}
         lines = []
         for node in self.nodes:
-            operands = ", ".join(
-                short.get(p, "…") if p is not None else "const" for p in node.parents
-            )
-            spec = Spec(node.shape, node.dtype)
-            phase = f" ({node.site.phase})" if node.site.phase else ""
-            lines.append(f"{short[node]} = {node.op.name}({operands}) {spec}{phase}  # {node.site}")
+            inside = ["const" if p is None else short.get(p, "…") for p in node.parents]
+            inside += [f"{k}={v}" for k, v in node.params.items() if k != "call"]
+            site = node.site
+            phase = f" ({site.phase})" if site.phase else ""
+            spec = "several" if node.op.several else repr(Spec(node.shape, node.dtype))
+            call = f"{node.op.name}({', '.join(inside)})"
+            lines.append(f"{short[node]} = {call} {spec}{phase}  # {site}")
         return "\n".join(lines)

@@ -338,9 +338,16 @@ class Tensor(ArrayMethods):
             return f"Tensor(symbolic {self._data!r})"
         body = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=100)
         tracked = ", requires_grad=True" if self._node is not None and self.is_leaf else ""
-        made_by = f", made by {self._node.op.name}" if self._node and not self.is_leaf else ""
+        made_by = f", made by {self._made_by()}" if not self.is_leaf else ""
         empty = f", shape={self.shape}" if self.size == 0 else ""
         return f"Tensor({body}{empty}, dtype={self.dtype}{tracked}{made_by})"
+
+    def _made_by(self) -> str:
+        """The name of the op that this tensor is a result of; "" for a leaf."""
+        node = self._node
+        if node is not None and node.op.name == "pick":  # one result of an op with several
+            node = node.parents[0]
+        return "" if node is None else node.op.name
 
     def __format__(self, format_spec: str) -> str:
         if self.ndim == 0 and format_spec and not self.is_symbolic:
