@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from tests.train import runs
 from wengert.core.dtypes import ALL
 from wengert.errors import ArgumentError, DtypeError, MissingExtraError, StateError
 from wengert.train import (
+    Checkpoint,
     checkpoints,
     files,
     is_valid,
@@ -104,6 +106,10 @@ def test_what_cannot_be_stored_is_refused_and_nothing_is_written(
 def test_safetensors_is_named_where_it_is_missing(tmp_path, monkeypatch):
     for name in ("safetensors", "safetensors.numpy"):
         monkeypatch.setitem(sys.modules, name, None)
+    made = runs.trainer(callbacks=[Checkpoint(tmp_path)])
+    with pytest.raises(MissingExtraError, match=r"wengert\[weights\]"):
+        made.fit(*runs.loaders(), epochs=1)
+    assert made.step == 0, "it is said before the first epoch, not after it"
     with pytest.raises(MissingExtraError, match=r"pip install 'wengert\[weights\]'"):
         save_checkpoint(tmp_path / "a", {"m": {"x": np.zeros(2)}})
     save_checkpoint(tmp_path / "a", {"m": {"x": 1}})  # no arrays, no need
