@@ -37,11 +37,12 @@ class Adadelta(Optimizer):
             {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize},
         )
 
-    @staticmethod
-    def check(o: Options) -> None:
-        positive("Adadelta", lr=o["lr"], eps=o["eps"])
-        fraction("Adadelta", rho=o["rho"])
-        nonnegative("Adadelta", weight_decay=o["weight_decay"])
+    @classmethod
+    def check(cls, o: Options) -> None:
+        name = cls.__name__
+        positive(name, lr=o["lr"], eps=o["eps"])
+        fraction(name, rho=o["rho"])
+        nonnegative(name, weight_decay=o["weight_decay"])
 
     @staticmethod
     def slots(o: Options, p: Shaped) -> tuple[str, ...]:

@@ -58,23 +58,24 @@ class Adafactor(Optimizer):
             },
         )
 
-    @staticmethod
-    def check(o: Options) -> None:
-        positive("Adafactor", lr=o["lr"], d=o["d"], eps_2=o["eps"][1])
-        nonnegative("Adafactor", weight_decay=o["weight_decay"])
+    @classmethod
+    def check(cls, o: Options) -> None:
+        name = cls.__name__
+        positive(name, lr=o["lr"], d=o["d"], eps_2=o["eps"][1])
+        nonnegative(name, weight_decay=o["weight_decay"])
         if o["eps"][0] is not None:
-            positive("Adafactor", eps_1=o["eps"][0])
+            positive(name, eps_1=o["eps"][0])
         if o["d"] < 1.0:
             raise ArgumentError(
-                "Adafactor",
+                name,
                 "the clipping threshold d must be ≥ 1",
                 met=f"d={o['d']}",
                 cause="below 1 it would shrink steps of the usual size",
                 fix="pass 1.0",
             )
-        if not number("Adafactor", "beta2_decay", o["beta2_decay"]) <= 0.0:
+        if not number(name, "beta2_decay", o["beta2_decay"]) <= 0.0:
             raise ArgumentError(
-                "Adafactor",
+                name,
                 "beta2_decay must be ≤ 0",
                 met=f"beta2_decay={o['beta2_decay']}",
                 fix="pass -0.8",

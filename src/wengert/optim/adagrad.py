@@ -47,13 +47,12 @@ class Adagrad(Optimizer):
             },
         )
 
-    @staticmethod
-    def check(o: Options) -> None:
-        positive("Adagrad", lr=o["lr"])
-        nonnegative("Adagrad", lr_decay=o["lr_decay"], weight_decay=o["weight_decay"])
-        nonnegative(
-            "Adagrad", initial_accumulator_value=o["initial_accumulator_value"], eps=o["eps"]
-        )
+    @classmethod
+    def check(cls, o: Options) -> None:
+        name = cls.__name__
+        positive(name, lr=o["lr"])
+        nonnegative(name, lr_decay=o["lr_decay"], weight_decay=o["weight_decay"])
+        nonnegative(name, initial_accumulator_value=o["initial_accumulator_value"], eps=o["eps"])
 
     @staticmethod
     def slots(o: Options, p: Shaped) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from wengert.core.errors import ArgumentError, DtypeError
@@ -59,6 +60,13 @@ def betas(op: str, value: Any) -> None:
             op, "betas are two numbers", met=repr(value), fix="pass betas=(0.9, 0.999)"
         )
     fraction(op, **{"betas[0]": value[0], "betas[1]": value[1]})
+
+
+def adaptive(op: str, o: Mapping[str, Any]) -> None:
+    """What the options of Adam and its relatives have in common."""
+    positive(op, lr=o["lr"])
+    betas(op, o["betas"])
+    nonnegative(op, eps=o["eps"], weight_decay=o["weight_decay"])
 
 
 def one_of(op: str, name: str, value: Any, *choices: Any) -> None:

@@ -108,14 +108,15 @@ class LBFGS(Optimizer):
             },
         )
 
-    @staticmethod
-    def check(o: Options) -> None:
-        positive("LBFGS", lr=o["lr"])
-        positive_integer("LBFGS", max_iter=o["max_iter"], max_eval=o["max_eval"])
-        positive_integer("LBFGS", history_size=o["history_size"])
-        nonnegative("LBFGS", tolerance_grad=o["tolerance_grad"])
-        nonnegative("LBFGS", tolerance_change=o["tolerance_change"])
-        one_of("LBFGS", "line_search_fn", o["line_search_fn"], None, "strong_wolfe")
+    @classmethod
+    def check(cls, o: Options) -> None:
+        name = cls.__name__
+        positive(name, lr=o["lr"])
+        positive_integer(name, max_iter=o["max_iter"], max_eval=o["max_eval"])
+        positive_integer(name, history_size=o["history_size"])
+        nonnegative(name, tolerance_grad=o["tolerance_grad"])
+        nonnegative(name, tolerance_change=o["tolerance_change"])
+        one_of(name, "line_search_fn", o["line_search_fn"], None, "strong_wolfe")
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Set the one group; a second is an error."""

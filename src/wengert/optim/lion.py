@@ -46,11 +46,12 @@ class Lion(Optimizer):
             },
         )
 
-    @staticmethod
-    def check(o: Options) -> None:
-        positive("Lion", lr=o["lr"])
-        check_betas("Lion", o["betas"])
-        nonnegative("Lion", weight_decay=o["weight_decay"])
+    @classmethod
+    def check(cls, o: Options) -> None:
+        name = cls.__name__
+        positive(name, lr=o["lr"])
+        check_betas(name, o["betas"])
+        nonnegative(name, weight_decay=o["weight_decay"])
 
     @staticmethod
     def slots(o: Options, p: Shaped) -> tuple[str, ...]:

@@ -61,15 +61,16 @@ class Muon(Optimizer):
             },
         )
 
-    @staticmethod
-    def check(o: Options) -> None:
-        positive("Muon", lr=o["lr"], eps=o["eps"])
-        nonnegative("Muon", weight_decay=o["weight_decay"], momentum=o["momentum"])
-        positive_integer("Muon", ns_steps=o["ns_steps"])
-        one_of("Muon", "adjust_lr_fn", o["adjust_lr_fn"], None, "original", "match_rms_adamw")
+    @classmethod
+    def check(cls, o: Options) -> None:
+        name = cls.__name__
+        positive(name, lr=o["lr"], eps=o["eps"])
+        nonnegative(name, weight_decay=o["weight_decay"], momentum=o["momentum"])
+        positive_integer(name, ns_steps=o["ns_steps"])
+        one_of(name, "adjust_lr_fn", o["adjust_lr_fn"], None, "original", "match_rms_adamw")
         if not isinstance(o["ns_coefficients"], (tuple, list)) or len(o["ns_coefficients"]) != 3:
             raise ArgumentError(
-                "Muon",
+                name,
                 "ns_coefficients are three numbers",
                 met=repr(o["ns_coefficients"]),
                 fix="pass (3.4445, -4.775, 2.0315)",

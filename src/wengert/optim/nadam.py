@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from wengert.core.spec import Shaped, Spec
-from wengert.optim.checks import betas as check_betas
-from wengert.optim.checks import nonnegative, positive
+from wengert.optim.checks import adaptive, nonnegative
 from wengert.optim.optimizer import Array, Optimizer, Options, Slots
 
 
@@ -54,12 +53,10 @@ class NAdam(Optimizer):
             },
         )
 
-    @staticmethod
-    def check(o: Options) -> None:
-        positive("NAdam", lr=o["lr"])
-        check_betas("NAdam", o["betas"])
-        nonnegative("NAdam", eps=o["eps"], weight_decay=o["weight_decay"])
-        nonnegative("NAdam", momentum_decay=o["momentum_decay"])
+    @classmethod
+    def check(cls, o: Options) -> None:
+        adaptive(cls.__name__, o)
+        nonnegative(cls.__name__, momentum_decay=o["momentum_decay"])
 
     @staticmethod
     def slots(o: Options, p: Shaped) -> tuple[str, ...]:

@@ -107,8 +107,8 @@ class Optimizer:
         """
         raise TypeError("a subclass of Optimizer defines update")
 
-    @staticmethod
-    def check(o: Options) -> None:
+    @classmethod
+    def check(cls, o: Options) -> None:
         """The error for options that are out of range."""
 
     @staticmethod

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wengert.core.spec import Shaped
-from wengert.optim.checks import betas as check_betas
-from wengert.optim.checks import nonnegative, positive
+from wengert.optim.checks import adaptive
 from wengert.optim.optimizer import Array, Optimizer, Options, Slots
 from wengert.optim.scalars import choose, larger
 
@@ -52,11 +51,9 @@ class RAdam(Optimizer):
             },
         )
 
-    @staticmethod
-    def check(o: Options) -> None:
-        positive("RAdam", lr=o["lr"])
-        check_betas("RAdam", o["betas"])
-        nonnegative("RAdam", eps=o["eps"], weight_decay=o["weight_decay"])
+    @classmethod
+    def check(cls, o: Options) -> None:
+        adaptive(cls.__name__, o)
 
     @staticmethod
     def slots(o: Options, p: Shaped) -> tuple[str, ...]:

@@ -49,12 +49,13 @@ class RMSprop(Optimizer):
             },
         )
 
-    @staticmethod
-    def check(o: Options) -> None:
-        positive("RMSprop", lr=o["lr"])
-        fraction("RMSprop", alpha=o["alpha"])
-        nonnegative("RMSprop", eps=o["eps"], weight_decay=o["weight_decay"])
-        nonnegative("RMSprop", momentum=o["momentum"])
+    @classmethod
+    def check(cls, o: Options) -> None:
+        name = cls.__name__
+        positive(name, lr=o["lr"])
+        fraction(name, alpha=o["alpha"])
+        nonnegative(name, eps=o["eps"], weight_decay=o["weight_decay"])
+        nonnegative(name, momentum=o["momentum"])
 
     @staticmethod
     def slots(o: Options, p: Shaped) -> tuple[str, ...]:

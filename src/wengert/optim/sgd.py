@@ -48,14 +48,15 @@ class SGD(Optimizer):
             },
         )
 
-    @staticmethod
-    def check(o: Options) -> None:
-        positive("SGD", lr=o["lr"])
-        nonnegative("SGD", momentum=o["momentum"], weight_decay=o["weight_decay"])
-        nonnegative("SGD", **{"1 - dampening": 1.0 - o["dampening"]})
+    @classmethod
+    def check(cls, o: Options) -> None:
+        name = cls.__name__
+        positive(name, lr=o["lr"])
+        nonnegative(name, momentum=o["momentum"], weight_decay=o["weight_decay"])
+        nonnegative(name, **{"1 - dampening": 1.0 - o["dampening"]})
         if o["nesterov"] and (o["momentum"] <= 0.0 or o["dampening"] != 0.0):
             raise ArgumentError(
-                "SGD",
+                name,
                 "Nesterov momentum needs a momentum and no dampening",
                 met=f"momentum={o['momentum']}, dampening={o['dampening']}",
                 fix="pass momentum=0.9, dampening=0.0",
