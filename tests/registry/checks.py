@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import wengert as wg
+from wengert import data, diagnostics, nn, optim, train  # noqa: F401  (they may declare ops)
 from wengert.core import dtypes
 from wengert.core.errors import DtypeError, WengertError
 from wengert.core.op import REGISTRY, Op

@@ -257,6 +257,17 @@ def test_numpy_inside_a_derivative_is_an_error_not_a_silent_zero() -> None:
         wg.grad(lambda x: wg.sum(wg.asarray(np.sin(x))))(f64(3))
 
 
+def test_a_value_in_place_of_a_function() -> None:
+    x = f64(3)
+    for transform in (wg.grad, wg.vjp, wg.vmap, wg.jacfwd, wg.jacrev, wg.hessian, wg.checkpoint):
+        with pytest.raises(DtypeError, match=r"must be a function; got float64\[\].*\(f\)\(x\)"):
+            transform(wg.sum(x))
+    with pytest.raises(DtypeError, match=r"\[jvp\] the first argument must be a function; got int"):
+        wg.jvp(3, (x,), (x,))
+    with pytest.raises(DtypeError, match=r"\[custom_vjp\] the first argument must be a function"):
+        wg.custom_vjp(3)
+
+
 def test_errors_leave_the_state_as_it_was() -> None:
     def fails(x: wg.Tensor) -> wg.Tensor:
         raise RuntimeError("user error")

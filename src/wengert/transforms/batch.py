@@ -17,6 +17,7 @@ from wengert.core.tree import TreeDef, tree_flatten, tree_leaves, tree_paths, tr
 from wengert.core.variable import Variable
 from wengert.ops.movement import broadcast_to, permute
 from wengert.ops.structure import pick
+from wengert.transforms.call import check_function
 from wengert.transforms.trace import operands, trace_leaves
 
 __all__ = ["vmap"]
@@ -48,6 +49,7 @@ def vmap(
     >>> wg.vmap(lambda v, s: wg.sum(v) * s, in_axes=(0, None))(wg.ones((2, 3)), 2.0)
     Tensor([6., 6.], dtype=float32)
     """
+    check_function("vmap", f)
     if randomness not in ("error", "same", "different"):
         raise ArgumentError(
             "vmap",

@@ -13,7 +13,7 @@ from wengert.core.errors import ArgumentError, DtypeError, ShapeError
 from wengert.core.graph import ancestors, nodes_of
 from wengert.core.node import Node
 from wengert.core.op import NO_PARAMS, cast_to
-from wengert.core.spec import Shaped, Spec
+from wengert.core.spec import Shaped, Spec, describe
 from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import TreeDef, tree_flatten, tree_paths
@@ -119,6 +119,18 @@ def of_each(inputs: Sequence[Tensor], found: Mapping[Node, Any]) -> list[Tensor]
 
 
 # -- checks of arguments -----------------------------------------------------------------------
+
+
+def check_function(name: str, f: Any) -> None:
+    """The error for `grad(f(x))` in place of `grad(f)(x)`."""
+    if not callable(f):
+        raise DtypeError(
+            name,
+            "the first argument must be a function",
+            met=describe(f) if isinstance(f, Tensor) else type(f).__name__,
+            cause=f"{name}(f(x)) in place of {name}(f)(x)" if isinstance(f, Tensor) else "",
+            fix=f"pass the function itself to {name}",
+        )
 
 
 def flatten_floating(name: str, tree: Any) -> tuple[list[Any], TreeDef]:

@@ -22,7 +22,7 @@ from wengert.core.spec import Shaped, Spec
 from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import TreeDef, tree_flatten
-from wengert.transforms.call import Call, zeros_like
+from wengert.transforms.call import Call, check_function, zeros_like
 from wengert.transforms.replay import made_since
 from wengert.transforms.reverse import walk
 from wengert.transforms.trace import symbolic
@@ -34,6 +34,7 @@ class CustomFunction:
     """A function that replaces `f`, with the same signature."""
 
     def __init__(self, name: str, f: Callable[..., Any], nondiff_argnums: Sequence[int]) -> None:
+        check_function(name, f)
         update_wrapper(self, f)  # type: ignore[arg-type]
         self.name, self.f, self.nondiff_argnums = name, f, tuple(nondiff_argnums)
         self.signature = inspect.signature(f)

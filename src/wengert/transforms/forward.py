@@ -17,7 +17,14 @@ from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import TreeDef, tree_flatten
 from wengert.ops.movement import broadcast_to
-from wengert.transforms.call import Call, flatten_floating, match, of_each, split_aux
+from wengert.transforms.call import (
+    Call,
+    check_function,
+    flatten_floating,
+    match,
+    of_each,
+    split_aux,
+)
 
 __all__ = ["jvp", "linearize"]
 
@@ -77,6 +84,7 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
     >>> float(f_jvp(1.0)), float(f_jvp(0.5))
     (6.0, 3.0)
     """
+    check_function("jvp", f)
     leaves, treedef = flatten_floating("jvp", primals)
     call = Call("jvp", leaves)
     result = call.run(f, *treedef.unflatten(call.inputs))

@@ -14,6 +14,7 @@ from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import TreeDef, tree_flatten
 from wengert.transforms.call import (
     Call,
+    check_function,
     flatten_floating,
     match,
     of_each,
@@ -41,6 +42,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 
     Source: Linnainmaa 1976; Rumelhart, Hinton and Williams 1986.
     """
+    check_function("vjp", f)
     leaves, treedef = flatten_floating("vjp", primals)
     call = Call("vjp", leaves)
     result = call.run(f, *treedef.unflatten(call.inputs))
@@ -93,6 +95,7 @@ def value_and_grad(
     >>> float(value), float(slope)
     (8.0, 12.0)
     """
+    check_function("grad", f)
 
     @wraps(f)
     def differentiated(*args: Any, **kwargs: Any) -> Any:

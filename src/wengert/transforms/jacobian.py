@@ -14,7 +14,7 @@ from wengert.core.spec import Spec, describe
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import tree_flatten, tree_paths, tree_structure
 from wengert.transforms.batch import vmap
-from wengert.transforms.call import positions, replaced
+from wengert.transforms.call import check_function, positions, replaced
 from wengert.transforms.forward import jvp, linearize
 from wengert.transforms.gradient import grad, vjp
 
@@ -36,6 +36,8 @@ def jacfwd(
     Tensor([[2., 0.],
             [0., 4.]], dtype=float32)
     """
+
+    check_function("jacfwd", f)
 
     @wraps(f)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
@@ -69,6 +71,8 @@ def jacrev(
     >>> wg.jacrev(lambda x: wg.sum(x * x))(wg.asarray([1.0, 2.0]))
     Tensor([2., 4.], dtype=float32)
     """
+
+    check_function("jacrev", f)
 
     @wraps(f)
     def jacobian(*args: Any, **kwargs: Any) -> Any:

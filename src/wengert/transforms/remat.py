@@ -27,7 +27,7 @@ from wengert.ops.elementwise import mul
 from wengert.ops.functions import sin
 from wengert.ops.movement import broadcast_to
 from wengert.transforms.batch import run_batched
-from wengert.transforms.call import fresh
+from wengert.transforms.call import check_function, fresh
 from wengert.transforms.forward import push
 from wengert.transforms.replay import Before, is_symbolic, made_since, rewound
 from wengert.transforms.reverse import walk
@@ -53,6 +53,8 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     Source: Griewank and Walther 2000; Chen et al., "Training deep nets with sublinear memory cost",
     2016.
     """
+
+    check_function("checkpoint", f)
 
     @wraps(f)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:

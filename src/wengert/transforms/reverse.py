@@ -8,10 +8,12 @@ the operand's node has already received from its other uses. That is the whole a
 
     cotangent[parent] += rule(cotangent[node])
 
-Three things are taken care of here, so that no rule needs to:
+Four things are taken care of here, so that no rule needs to:
 
 * zero cotangents do not exist: a node that none has reached is not visited;
 * an operand that was broadcast or converted gets its cotangent summed and converted back;
+* the branch that a `where` did not take keeps the cotangent 0 through all element-wise steps, where
+  0 times an infinite slope would be NaN: the walk is the exact transpose of forward mode;
 * cotangents are tensors and rules are made of ops. Where something further out tracks the values
   that a rule touches, the walk itself is recorded, and so derivatives of any order come for free.
 
@@ -28,10 +30,12 @@ from wengert.core.dtypes import is_float
 from wengert.core.errors import ShapeError
 from wengert.core.node import Node, freed
 from wengert.core.op import add_tangents, cast_to
+from wengert.core.rules import Elementwise
 from wengert.core.spec import describe
 from wengert.core.state import state
 from wengert.core.tensor import Tensor
 from wengert.ops.movement import unbroadcast
+from wengert.ops.selection import annul, where
 
 # A node's cotangent is a tensor; for an op with several results a tuple, in which None is zero.
 Cotangents = dict[Node, Any]
@@ -51,6 +55,7 @@ def walk(
     goals = set(wanted)
     useful = _leading_to(goals, nodes)
     cotangents: Cotangents = {}
+    chosen: set[Node] = set()
     for node, seed in seeds:
         _accumulate(cotangents, node, seed)
     before = state.origin
@@ -60,7 +65,7 @@ def walk(
                 if node.hooks:
                     cotangents[node] = _run_hooks(node, cotangents[node])
                 if node not in goals:
-                    _pass_on(node, cotangents.pop(node), useful, cotangents)
+                    _pass_on(node, cotangents.pop(node), useful, cotangents, chosen)
             if release and node not in goals:
                 node.release()
     finally:
@@ -82,21 +87,30 @@ def _carries_cotangent(node: Node) -> bool:
     return bool(node.op.vjps) and (node.op.several or is_float(node.dtype))
 
 
-def _pass_on(node: Node, ct: Any, useful: set[Node], cotangents: Cotangents) -> None:
-    """Hand the cotangent of a node on to its parents, by the rule of its op."""
+def _pass_on(
+    node: Node, ct: Any, useful: set[Node], cotangents: Cotangents, chosen: set[Node]
+) -> None:
+    """Hand the cotangent of a node on to its parents, by the rule of its op. `chosen` are the nodes
+    above a `where`: a 0 in their cotangent may stand for "not taken"."""
     if node.saved is None:
         raise freed(node)
     code, instruction, module, _ = node.origin
     state.origin = (code, instruction, module, "backward")
     needs = [parent in useful for parent in node.parents]
+    below = node in chosen
+    spreads = below or node.op is where or node.op is annul
     for parent, part in zip(node.parents, node.op.vjp(node, ct, needs)):
         if part is None or parent is None or parent not in useful:
             continue
         if isinstance(part, Tensor):
+            if below and part is not ct and isinstance(node.op, Elementwise):
+                part = annul(part, ct)
             if part.shape != parent.shape:
                 part = unbroadcast(part, parent.shape)
             if part.dtype is not parent.dtype:
                 part = cast_to(part, parent.dtype)
+        if spreads:
+            chosen.add(parent)
         _accumulate(cotangents, parent, part)
 
 
