@@ -13,7 +13,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.errors import DtypeError, ShapeError
 from wengert.core.op import NO_PARAMS, Array, Op, bind, cast_to
-from wengert.core.rules import broadcast, custom, elementwise, move_batch_in_front
+from wengert.core.rules import ZERO, broadcast, custom, elementwise, move_batch_in_front
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shaped, Spec, describe
 from wengert.core.tensor import Tensor, as_tensor
@@ -22,9 +22,11 @@ from wengert.ops.elementwise import (
     flat,
     greater,
     greater_equal,
+    isfinite,
     less,
     less_equal,
     logical_and,
+    logical_not,
 )
 
 # -- where -------------------------------------------------------------------------------------
@@ -103,6 +105,31 @@ where: Op = Where(
     vjps=(None, lambda g, c: where(c, g, 0.0), lambda g, c: where(c, 0.0, g)),
     batch=lambda size, args, batched: where(*move_batch_in_front(args, batched)),
     samples=_where_samples,
+)
+
+
+def _annul(v: Array, y: Array) -> Any:
+    if v.shape == y.shape and np.isfinite(np.add.reduce(v, axis=None)):
+        return v  # finite throughout, as nearly always
+    return np.where((y == 0) & ~np.isfinite(v), np.zeros((), v.dtype), v)
+
+
+# v, but 0 where v is not finite and y is 0. The reverse walk needs it above a `where`: a branch
+# that was not taken has the cotangent 0, and keeps it though its slope be infinite or NaN.
+annul: Op = elementwise(
+    "annul",
+    _annul,
+    lambda g, x, y: annul(where(logical_and(equal(y, 0), logical_not(isfinite(x))), 0.0, g), y),
+    ZERO,
+    samples=lambda rng: [
+        Sample((rng.normal(size=(3, 4)), rng.normal(size=(3, 4)))),
+        Sample((rng.normal(size=(3, 1)), rng.normal(size=4))),
+        Sample(
+            (np.array([np.nan, np.inf, 1.0, np.nan]), np.array([0.0, 0.0, 0.0, 1.0])), {}, False
+        ),
+        Sample((np.zeros((0, 2)), np.zeros((0, 2)))),
+        Wrong((np.zeros(2), np.zeros(3)), {}, ShapeError, "cannot be broadcast"),
+    ],
 )
 
 
