@@ -31,7 +31,7 @@ def _without_framework(tb: TracebackType | None) -> TracebackType | None:
     frames: list[TracebackType] = []
     entry = tb
     while entry is not None:
-        if not site.is_internal(entry.tb_frame.f_code):
+        if not site.is_internal(entry.tb_frame):
             frames.append(entry)
         entry = entry.tb_next
     trimmed: TracebackType | None = None

@@ -21,9 +21,8 @@ class _Internal(dict[str, bool]):
     """File name → does it belong to the library? Filled on demand, then one lookup a frame."""
 
     def __missing__(self, filename: str) -> bool:
-        self[filename] = inside = (
-            filename.startswith(_PACKAGE) and not filename.startswith(_USER_ROOM)
-        ) or filename == "<string>"  # methods that dataclasses generate
+        inside = filename.startswith(_PACKAGE) and not filename.startswith(_USER_ROOM)
+        self[filename] = inside
         return inside
 
 
@@ -58,15 +57,18 @@ class Site:
         return f"{self.file}:{self.line}" + (f": {text}" if text else "")
 
 
-def is_internal(code: CodeType) -> bool:
-    """Whether `code` belongs to the library rather than to a user."""
-    return _internal[code.co_filename]
+def is_internal(frame: FrameType) -> bool:
+    """Whether a frame runs code of the library rather than of a user."""
+    filename = frame.f_code.co_filename
+    if filename == "<string>":  # a method that a dataclass generated, or `python -c`
+        return str(frame.f_globals.get("__name__")).startswith("wengert.")
+    return _internal[filename]
 
 
 def user_frame() -> FrameType | None:
     """The nearest calling frame outside the library."""
     frame: FrameType | None = _getframe(1)
-    while frame is not None and _internal[frame.f_code.co_filename]:
+    while frame is not None and is_internal(frame):
         frame = frame.f_back
     return frame
 
