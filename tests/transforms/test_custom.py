@@ -25,6 +25,17 @@ def by_vjp() -> Callable[..., wg.Tensor]:
     return f
 
 
+def by_vjp_with_itself_inside() -> Callable[..., wg.Tensor]:
+    f = wg.custom_vjp(plain)
+
+    def fwd(x: wg.Tensor, y: wg.Tensor) -> tuple:
+        out = f(x, y)
+        return out, (x, out, y)
+
+    f.defvjp(fwd, lambda kept, g: (g * wg.cos(kept[0]) * kept[2], g * kept[1] / kept[2]))
+    return f
+
+
 def by_jvp() -> Callable[..., wg.Tensor]:
     f = wg.custom_jvp(plain)
 
@@ -42,7 +53,7 @@ def by_jvps() -> Callable[..., wg.Tensor]:
     return f
 
 
-KINDS = pytest.mark.parametrize("make", [by_vjp, by_jvp, by_jvps])
+KINDS = pytest.mark.parametrize("make", [by_vjp, by_vjp_with_itself_inside, by_jvp, by_jvps])
 
 
 @KINDS

@@ -106,7 +106,8 @@ class _Rule:
 
     def primal(self, *operands: Tensor) -> Values:
         """The function itself."""
-        return tensors(self.f(*self.arguments.all(operands)))[0]
+        outs, self.out_tree = tensors(self.f(*self.arguments.all(operands)))
+        return outs
 
     def forward(self, *operands: Tensor) -> tuple[Values, Values]:
         """The user's fwd: results and residuals."""
@@ -216,7 +217,8 @@ def _reference(*arrays: Array, call: Residuals) -> tuple[Array, ...]:
 
 
 def _infer(*specs: Shaped, call: Residuals) -> tuple[Spec, ...]:
-    return infer("custom_vjp", lambda *operands: call.rule.forward(*operands)[0], specs)
+    # by f, not by fwd: most calls of fwd call the function itself, which would infer again
+    return infer("custom_vjp", call.rule.primal, specs)
 
 
 def _batch(size: int, args: Sequence[Tensor], batched: Sequence[bool], call: Residuals) -> Any:

@@ -15,6 +15,7 @@ from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import TreeDef, tree_flatten, tree_paths
 from wengert.ops.structure import pick, placeholder
+from wengert.transforms.call import check_function
 
 
 def symbolic(spec: Spec) -> Tensor:
@@ -89,6 +90,7 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     >>> print(len(wg.trace(lambda x: wg.sum(x * 2.0), wg.ones(3))))
     3
     """
+    check_function("trace", f)
     leaves, treedef = tree_flatten((args, kwargs))
     specs = [x if isinstance(x, Spec) else Spec.of(x) if hasattr(x, "dtype") else x for x in leaves]
     graph = trace_leaves(f, specs, treedef)[0]
