@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from wengert.core.node import Node
 from wengert.core.spec import Spec
 from wengert.core.state import state
+from wengert.core.tensor import Tensor
 
 if TYPE_CHECKING:
-    from wengert.core.tensor import Tensor
     from wengert.core.variable import Variable
 
 
@@ -73,8 +73,6 @@ class Trace:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        from wengert.core.tensor import Tensor
-
         state.trace = self.outer
         for variable, data, node in self.before.values():
             self.writes.append((variable, Tensor(variable._data, variable._node)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
-from wengert.core.errors import ArgumentError, DtypeError, ShapeError
+from wengert.core.errors import ArgumentError, AxisError, DtypeError, ShapeError
 from wengert.core.node import Node
 from wengert.core.op import NO_PARAMS, REGISTRY, Op, Work, bind, cast_to
 from wengert.core.sample import Sample, Sampler, Wrong
@@ -49,7 +49,7 @@ def normalize_axis(op: str, axis: int, ndim: int) -> int:
     """A possibly negative axis as one in [0, ndim), or the error of `op`."""
     axis = as_integer(op, "an axis", axis)
     if not -ndim <= axis < ndim:
-        raise AxisErrorFor(op, axis, ndim)
+        raise no_such_axis(op, axis, ndim)
     return axis % ndim
 
 
@@ -66,12 +66,11 @@ def as_integer(op: str, name: str, value: Any) -> int:
         ) from None
 
 
-def AxisErrorFor(op: str, axis: int, ndim: int) -> Exception:
+def no_such_axis(op: str, axis: int, ndim: int) -> AxisError:
     """The error for an axis that an array of `ndim` axes does not have."""
-    from wengert.core.errors import AxisError
-
     allowed = f"an axis from {-ndim} to {ndim - 1}" if ndim else "no axis: the array is 0-d"
-    return AxisError(op, "no such axis", met=f"axis {axis} of {ndim}", fix=f"use {allowed}")
+    axes = "1 axis" if ndim == 1 else f"{ndim} axes"
+    return AxisError(op, "no such axis", met=f"axis {axis} of {axes}", fix=f"use {allowed}")
 
 
 def move_batch_in_front(args: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:

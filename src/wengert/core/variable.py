@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from wengert.core.dtypes import DType
+from wengert.core.dtypes import DType, is_float
 from wengert.core.errors import DtypeError, ShapeError
+from wengert.core.op import cast_to
 from wengert.core.spec import Spec
 from wengert.core.state import state
 from wengert.core.tensor import Tensor, as_tensor, leaf_node
@@ -41,8 +42,6 @@ class Variable(Tensor):
                 fix="make a new variable where the shape must change",
             )
         if new.dtype != self.dtype:
-            from wengert.core.op import cast_to
-
             new = cast_to(new, self.dtype)
         if state.watch is not None:
             state.watch.on_write(self)
@@ -85,16 +84,13 @@ class Parameter(Variable):
     __slots__ = ()
 
     def __init__(self, value: Any, requires_grad: bool = True) -> None:
-        if isinstance(value, Tensor) and value.dtype.kind != "f" and requires_grad:
-            from wengert.core.dtypes import is_float
-
-            if not is_float(value.dtype):
-                raise DtypeError(
-                    "Parameter",
-                    "only floating tensors are trained",
-                    met=repr(Spec.of(value)),
-                    fix="cast to float32, or pass requires_grad=False",
-                )
+        if requires_grad and isinstance(value, Tensor) and not is_float(value.dtype):
+            raise DtypeError(
+                "Parameter",
+                "only floating tensors are trained",
+                met=repr(Spec.of(value)),
+                fix="cast to float32, or pass requires_grad=False",
+            )
         super().__init__(value, requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:

@@ -16,6 +16,7 @@ import numpy as np
 
 from wengert.core.errors import ArgumentError, ShapeError
 from wengert.data.draws import Array, Key, epoch_key, normals, uniforms
+from wengert.random import fold_in
 
 Shape = tuple[int, ...]
 
@@ -72,8 +73,6 @@ class Compose(Augmentation):
     def __call__(self, images: Any, key: Key | None = None, indices: Any = None) -> Array:
         # A crop changes the shape on the way, so each step asks for its numbers when it is reached;
         # each gets numbers of its own, from a key that is folded once more.
-        from wengert.random import fold_in
-
         images = np.asarray(images)
         key = epoch_key() if key is None else key
         for i, step in enumerate(self.steps):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from wengert.core.errors import ArgumentError, BoundsError, DtypeError, ShapeError, WengertError
-from wengert.core.tensor import Tensor
+from wengert.core.tensor import Tensor, as_tensor
 from wengert.data.draws import Array, Key
 from wengert.random import fold_in
 
@@ -161,8 +161,6 @@ TensorDataset = ArrayDataset
 def _as_array(x: Any) -> Array:
     if isinstance(x, np.ndarray):
         return x
-    from wengert.core.tensor import as_tensor
-
     return (x if isinstance(x, Tensor) else as_tensor(x)).numpy()
 
 

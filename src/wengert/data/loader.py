@@ -8,6 +8,7 @@ from typing import Any
 
 from wengert import random
 from wengert.core.errors import ArgumentError, DtypeError, StateError
+from wengert.core.rules import as_integer
 from wengert.data.dataset import Dataset, IterableDataset, as_dataset, as_stream, is_stream
 from wengert.data.draws import Key, epoch_key
 from wengert.data.fetch import Batches, Finisher, MapFetcher, StreamFetcher, run
@@ -90,7 +91,7 @@ class DataLoader:
         self.classes = getattr(self.dataset, "classes", None)
         if seed is None:
             seed = _fresh_seed(generator) if shuffle or generator is not None else 0
-        self.seed = int(seed)
+        self.seed = as_integer("DataLoader", "seed", seed)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -155,7 +156,10 @@ class DataLoader:
         missing = sorted(own.keys() - state.keys())
         if missing:
             raise StateError(
-                "DataLoader", "the stored state is incomplete", met=f"no {', '.join(missing)}"
+                "DataLoader",
+                "the stored state is incomplete",
+                met=f"no {', '.join(missing)}",
+                fix="pass what state_dict() returned",
             )
         for name in ("length", "batch_size"):
             if state[name] != own[name]:

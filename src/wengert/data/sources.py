@@ -151,7 +151,10 @@ def mnist_5k(path: PathLike = None) -> ArrayDataset:
         table = np.loadtxt(stream, delimiter=",", dtype=np.float32)
     if table.ndim != 2 or table.shape[1] != 785:
         raise StateError(
-            "data.mnist_5k", "not the table it should be", met=f"{files[0]}: {table.shape}"
+            "data.mnist_5k",
+            "not the table it should be",
+            met=f"{files[0]}: {table.shape}",
+            fix="fetch it again",
         )
     images = (table[:, :784] / 255.0).reshape(-1, 1, 28, 28)
     return ArrayDataset(images, table[:, 784].astype(np.int64), classes=list("0123456789"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.op import cast_to
-from wengert.core.rules import AxisErrorFor, as_integer, normalize_axis
+from wengert.core.rules import as_integer, no_such_axis, normalize_axis
 from wengert.core.spec import describe
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.namespaces.arguments import as_tuple
@@ -201,7 +201,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """
     x = as_tensor(x)
     if x.ndim == 0:
-        raise AxisErrorFor("unstack", axis, 0)
+        raise no_such_axis("unstack", axis, 0)
     axis = normalize_axis("unstack", axis, x.ndim)
     pieces = _between(x, axis, range(x.shape[axis] + 1))
     return tuple(squeeze(p, axis) for p in pieces)

@@ -12,6 +12,7 @@ from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.op import cast_to
 from wengert.core.spec import describe
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.namespaces.linear import diagonal, matmul
 from wengert.namespaces.reductions import (
     count_of,
     floating,
@@ -22,6 +23,7 @@ from wengert.namespaces.reductions import (
     merged,
     min,
     narrowed,
+    prod,
     single,
     sum,
 )
@@ -142,8 +144,6 @@ def cov(x: Any, /, correction: float = 1.0) -> Tensor:
         )
     if x.ndim == 1:
         return var(x, correction=correction)
-    from wengert.namespaces.linear import matmul
-
     wide = single(x)
     centered = _e.sub(wide, reshape(mean_of(wide, (1,)), shape=(x.shape[0], 1)))
     left = x.shape[1] - correction
@@ -162,8 +162,6 @@ def corrcoef(x: Any, /) -> Tensor:
     c = cov(x)
     if c.ndim == 0:
         return _e.div(c, c)
-    from wengert.namespaces.linear import diagonal
-
     deviation = _f.sqrt(diagonal(c))
     n = c.shape[0]
     by_row = _e.div(c, reshape(deviation, shape=(n, 1)))
@@ -304,8 +302,6 @@ def nanprod(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any 
     >>> wg.nanprod(wg.asarray([3.0, wg.nan, 2.0]))
     Tensor(6., dtype=float32)
     """
-    from wengert.namespaces.reductions import prod
-
     return prod(_without_nan(x, 1.0)[0], axis, keepdims, dtype=dtype)
 
 

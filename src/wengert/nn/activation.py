@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from wengert import namespaces as xp
+from wengert.core.errors import ArgumentError
 from wengert.core.tensor import Tensor
 from wengert.core.variable import Parameter
 from wengert.nn import functional as F
@@ -178,6 +179,13 @@ class Hardtanh(Activation):
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
+        if not min_val < max_val:
+            raise ArgumentError(
+                type(self).__name__,
+                "min_val must be less than max_val",
+                met=f"min_val={min_val}, max_val={max_val}",
+                fix="exchange them",
+            )
         self.min_val, self.max_val = min_val, max_val
 
     def forward(self, input: Any) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wengert.core import dtypes
-from wengert.core.errors import StateError, WengertError
+from wengert.core.errors import DtypeError, StateError, WengertError
 from wengert.core.tensor import Tensor, as_data
 from wengert.core.variable import Variable
 from wengert.nn.owner import BUFFER, PARAMETER, Owner
@@ -30,6 +30,14 @@ def saved_boxes(module: Owner) -> Iterator[tuple[str, Variable]]:
 
 def load(module: Owner, state_dict: Mapping[str, Any], strict: bool) -> IncompatibleKeys:
     """See `Module.load_state_dict`."""
+    if not isinstance(state_dict, Mapping):
+        raise DtypeError(
+            "load_state_dict",
+            "a state dict is a mapping from paths to arrays",
+            met=type(state_dict).__name__,
+            cause="a model in place of its state_dict(), or a file's name",
+            fix="pass other.state_dict(), or use wengert.train.load_weights for a file",
+        )
     boxes = dict(saved_boxes(module))
     missing, unexpected = _compare_keys(boxes, state_dict)
     problems: list[str] = []

@@ -10,7 +10,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.errors import AxisError, ShapeError
 from wengert.core.op import Array, Op
-from wengert.core.rules import AxisErrorFor, custom, linear, one_an_input
+from wengert.core.rules import custom, linear, no_such_axis, one_an_input
 from wengert.core.sample import Sample, Sampler, Wrong
 from wengert.core.spec import Shaped, Spec, describe
 from wengert.core.tensor import Tensor
@@ -23,7 +23,7 @@ from wengert.ops.selection import maximum, where
 
 def _same(op: str, x: Shaped, axis: int) -> Spec:
     if not 0 <= axis < len(x.shape):
-        raise AxisErrorFor(op, axis, len(x.shape))
+        raise no_such_axis(op, axis, len(x.shape))
     return Spec(x.shape, x.dtype)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from wengert.core.errors import ArgumentError, AxisError, BoundsError, DtypeError, ShapeError
 from wengert.core.node import Node
 from wengert.core.op import Array, Op, bind
-from wengert.core.rules import AxisErrorFor, custom, linear, normalize_axis
+from wengert.core.rules import custom, linear, no_such_axis, normalize_axis
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shape, Shaped, Spec, describe
 from wengert.core.tensor import Tensor
@@ -194,7 +194,7 @@ pad: Op = custom(
 def _flip_spec(x: Shaped, axes: Ints) -> Spec:
     for a in axes:
         if not 0 <= a < len(x.shape):
-            raise AxisErrorFor("flip", a, len(x.shape))
+            raise no_such_axis("flip", a, len(x.shape))
     return Spec(x.shape, x.dtype)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, AxisError
 from wengert.core.op import Array, Op, cast_to
-from wengert.core.rules import AxisErrorFor, custom, linear, normalize_axis, one_an_input
+from wengert.core.rules import custom, linear, no_such_axis, normalize_axis, one_an_input
 from wengert.core.sample import Sample, Sampler, Wrong
 from wengert.core.spec import Shape, Shaped, Spec
 from wengert.core.tensor import Tensor
@@ -61,7 +61,7 @@ def reduced_spec(x: Shaped, axis: Axes, op: str = "sum") -> Spec:
     """Shape rule of reductions that keep the dtype."""
     for a in axis:
         if not 0 <= a < len(x.shape):
-            raise AxisErrorFor(op, a, len(x.shape))
+            raise no_such_axis(op, a, len(x.shape))
     return Spec(tuple(n for i, n in enumerate(x.shape) if i not in axis), x.dtype)
 
 

@@ -102,7 +102,10 @@ def _checked_groups(optimizer: Optimizer, groups: Any) -> list[dict[str, Any]]:
             optimizer.check({**options, "lr": options.get("lr") or 1.0})
         except WengertError as problem:
             raise StateError(
-                optimizer.name, f"the state dict is damaged: {problem.what}", met=problem.met
+                optimizer.name,
+                f"the state dict is damaged: {problem.what}",
+                met=problem.met,
+                fix="load one that was not changed",
             ) from None
         checked.append(options)
     return checked

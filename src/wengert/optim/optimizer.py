@@ -359,7 +359,7 @@ class Optimizer:
             here = slice(start, start + _BLOCK)
             part = s | {k: v[here] for k, v in flat.items()}
             factor = None if modulation is None else modulation[here]
-            change, part = self._change(np, flat_p[here], flat_g[here], part, o, factor)
+            change, part = self._change(xp, flat_p[here], flat_g[here], part, o, factor)
             np.subtract(flat_p[here], change, out=new[here])
             for k, v in slots.items():
                 v[here] = part[k]

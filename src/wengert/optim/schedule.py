@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wengert.core.errors import ArgumentError, DtypeError, StateError
+from wengert.optim.checks import nonnegative
 from wengert.optim.groups import ParamGroup
 from wengert.optim.optimizer import Optimizer
 
@@ -41,7 +42,11 @@ class LRScheduler:
             group.setdefault("initial_lr", group["lr"])
             self.check_group(group)
         optimizer.schedules.append(self)
-        self.step()
+        try:
+            self.step()
+        except BaseException:
+            self.detach()
+            raise
 
     def value(self, base: float, group: int) -> float:
         """The learning rate of a group at step `last_epoch`, where others alone would have
@@ -74,11 +79,15 @@ class LRScheduler:
         self.last_epoch = epoch
 
     def apply(self) -> None:
-        """Set the optimizer's learning rates."""
+        """Set the optimizer's learning rates: all of them, or none if one is no rate."""
+        rates = []
         for i, group in enumerate(self.optimizer.param_groups):
             lr = group["initial_lr"]
             for schedule in self.optimizer.schedules:
                 lr = schedule.value(lr, i)
+            nonnegative(self.name, lr=lr)
+            rates.append(lr)
+        for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = lr
 
     def detach(self) -> None:

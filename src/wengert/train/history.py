@@ -133,7 +133,10 @@ class History(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if set(state) != {"epochs", "steps"}:
             raise StateError(
-                "History", "not a stored history", met=", ".join(map(str, state)) or "nothing"
+                "History",
+                "not a stored history",
+                met=", ".join(map(str, state)) or "nothing",
+                fix="pass what state_dict() returned",
             )
         self._steps.load_state_dict(state["steps"])
         self.epochs[:] = [dict(r) for r in state["epochs"]]

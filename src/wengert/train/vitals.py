@@ -70,5 +70,10 @@ class Vitals(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if set(state) != {"interval", "columns"}:
-            raise StateError("Vitals", "not stored vitals", met=", ".join(map(str, state)))
+            raise StateError(
+                "Vitals",
+                "not stored vitals",
+                met=", ".join(map(str, state)),
+                fix="pass what state_dict() returned",
+            )
         self._records.load_state_dict(state)

@@ -3,9 +3,10 @@ and errors that name the layer that is running."""
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
-from wengert.core.dtypes import FLOATS, is_integer
+from wengert.core.dtypes import FLOATS, is_integer, promote
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError
 from wengert.core.op import cast_to
 from wengert.core.spec import describe
@@ -24,19 +25,21 @@ def at(op: str) -> str:
 
 def sizes(op: str, name: str, value: Any, count: int, least: int = 1) -> Sizes:
     """`value` as one integer for each of `count` axes; a single integer serves for all."""
+    given = value if isinstance(value, (tuple, list)) else (value,) * count
     try:
-        found = (int(value),) * count if not isinstance(value, (tuple, list)) else tuple(value)
-        whole = all(int(n) == n for n in found)
-    except (TypeError, ValueError):
-        whole, found = False, ()
-    if not whole or len(found) != count or min(found, default=least) < least:
+        found = tuple(map(operator.index, given))
+    except TypeError:
+        found = ()
+    if len(found) != count or min(found, default=least) < least:
+        several = f", or {count} of them" if count > 1 else ""
+        each = f", or a tuple with one for each of the {count} spatial axes" if count > 1 else ""
         raise ArgumentError(
             at(op),
-            f"{name} must be an integer of at least {least}, or {count} of them",
+            f"{name} must be an integer of at least {least}{several}",
             met=repr(value),
-            fix=f"pass one integer, or a tuple with one for each of the {count} spatial axes",
+            fix=f"pass an integer{each}",
         )
-    return tuple(int(n) for n in found)
+    return found
 
 
 def floating(op: str, x: Any) -> Tensor:
@@ -87,8 +90,6 @@ def unbatched(x: Tensor, single: bool) -> Tensor:
 
 def same_dtype(x: Tensor, *rest: Tensor | None) -> tuple[Tensor, ...]:
     """The operands in the dtype that holds all of them; None stays away."""
-    from wengert.core.dtypes import promote
-
     given = [t for t in rest if t is not None]
     dtype = promote(x.dtype, *(t.dtype for t in given))
     return tuple(cast_to(t, dtype) for t in (x, *given))

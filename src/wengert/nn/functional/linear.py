@@ -129,8 +129,11 @@ def _check_rows(index: Tensor, table: Tensor) -> None:
             at("embedding"),
             f"index {low if low < 0 else high} is not a row of the table",
             met=f"indices from {low} to {high} for {rows} rows",
-            cause="a vocabulary larger than num_embeddings, or ids that start at 1",
-            fix=f"use indices from 0 to {rows - 1}, or set num_embeddings={max(high, 0) + 1}",
+            cause="a mark such as -1 for padding"
+            if low < 0
+            else "a vocabulary larger than num_embeddings, or ids that start at 1",
+            fix=f"use indices from 0 to {rows - 1}"
+            + ("" if low < 0 else f", or set num_embeddings={high + 1}"),
         )
 
 
