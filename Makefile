@@ -56,4 +56,4 @@ bench: .venv/demo.installed
 all: lint types test docs
 
 clean:
-	rm -rf .venv site runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv site runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache

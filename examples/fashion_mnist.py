@@ -38,7 +38,7 @@ def convolutional() -> nn.Module:
         nn.Conv2d(1, 16, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(2),  # 16 × 14 × 14
-        nn.Conv2d(16, 32, 3, padding=1),
+        nn.Conv2d(16, 32, 3, padding=1, bias=False),  # the next layer has one
         nn.BatchNorm2d(32),
         nn.ReLU(),
         nn.MaxPool2d(2),  # 32 × 7 × 7

@@ -26,12 +26,12 @@ other (or with `--sample K` only K of them, times n/K), by `wg.jvp` and by `wg.l
 
 **What to expect.** For n = 2500 the literature says that n forward passes cost about 1200 times as
 much as one reverse pass. Theory gives that order: a forward pass and f together take 2 to 5/2 times
-the operations of f, a gradient by reverse mode and f together 3 to 4 times (Griewank and Walther,
-"Evaluating Derivatives", 2008, chapter 3); so n forward passes take at least 2500 · 2/4 = 1250 times
-as much. The counts below have about 2 in both places, since these bounds also charge for memory
-accesses, and most products here have a constant factor (A, the samples). That gives about n with
-*n × jvp*, and about n/2 = 1250 with *linearize*. Times also contain what Python spends on each op:
-little for the first function, most of the time for the two others.
+the cost of f, a gradient by reverse mode and f together 3 to 4 times (Griewank and Walther,
+"Evaluating Derivatives", 2008, chapter 3); so n forward passes take at least 2500 · 2/4 = 1250
+times as much. The counts below have about 2 in both places, since those bounds also charge for
+memory accesses, and most products here have a constant factor (A, the samples). This gives about n
+for *n × jvp*, and about n/2 = 1250 for *linearize*. Times also contain what Python spends on each
+op: little for the first function, most of the time for the two others.
 
     python examples/reverse_vs_forward.py                 # some 25 s
     python examples/reverse_vs_forward.py --sample 100    # some 3 s
