@@ -139,7 +139,6 @@ def test_missing_packages_are_named(monkeypatch):
 
 
 def test_scikit_learn_sets():
-    pytest.importorskip("sklearn")
     shapes = {
         "digits": ((1797, 1, 8, 8), 10),
         "breast_cancer": ((569, 30), 2),

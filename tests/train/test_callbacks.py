@@ -104,7 +104,6 @@ def test_early_stopping_modes_deltas_and_nan():
 
 
 def test_the_last_and_the_best_checkpoints_stay(tmp_path):
-    pytest.importorskip("safetensors")
     saver = train.Checkpoint(tmp_path, keep=2, monitor="val_loss")
     values = [3.0, 1.0, 2.0, 2.0, math.nan]
     (tmp_path / "notes").mkdir()
@@ -125,8 +124,6 @@ def test_the_last_and_the_best_checkpoints_stay(tmp_path):
 
 
 def test_a_folder_is_for_one_run(tmp_path):
-    pytest.importorskip("safetensors")
-
     def run(epochs, resume=None, **options):
         made = runs.trainer(callbacks=[train.Checkpoint(tmp_path, keep=9, **options)])
         made.fit((runs.X[:16], runs.Y[:16]), epochs=epochs, batch_size=16, resume=resume)
@@ -153,7 +150,6 @@ def test_a_folder_is_for_one_run(tmp_path):
     ],
 )
 def test_when_checkpoints_are_written(tmp_path, options, steps):
-    pytest.importorskip("safetensors")
     made = runs.trainer(callbacks=[train.Checkpoint(tmp_path, keep=99, **options)])
     made.fit((runs.X[:24], runs.Y[:24]), epochs=4, batch_size=8)
     found = [int(p.name[-4:]) for p in train.checkpoints(tmp_path)]
@@ -289,8 +285,6 @@ def test_norms_do_not_overflow():
 
 
 def test_logs_in_files(tmp_path):
-    pytest.importorskip("safetensors")
-
     def make():
         callbacks = [
             train.JSONLogger(tmp_path / "logs" / "steps.jsonl", every="step"),

@@ -27,7 +27,6 @@ from wengert.train import (
     storage,
 )
 
-pytest.importorskip("safetensors")
 RNG = np.random.default_rng(0)
 
 
@@ -306,17 +305,32 @@ def test_leftovers_of_dead_processes_are_removed(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([own, foreign])
 
 
+def test_only_checkpoints_are_replaced(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for taken in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(ArgumentError, match="something else under this name.*new name"):
+            save_checkpoint(taken, {"model": {}})
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    for step in (1, 2):  # an empty folder, then a checkpoint
+        save_checkpoint(tmp_path / "empty", {"model": {"step": step}})
+    assert read_checkpoint(tmp_path / "empty").parts == {"model": {"step": 2}}
+
+
 DRIVER = """
 import os, random, signal, sys, time
 import numpy as np
 from wengert.train import read_checkpoint, save_checkpoint
 
-where, rounds = sys.argv[1], int(sys.argv[2])
+where, rounds, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 random.seed(7)
 weights = np.zeros(20_000)
 save_checkpoint(where, {"model": {"w": weights}, "other": {"step": 0}})
-reached = 0
-for _ in range(rounds):
+kills = reached = 0
+while kills < rounds or reached < steps:
+    kills += 1
+    assert kills <= 5 * rounds, "the writers hardly get to write"
     out, into = os.pipe()
     writer = os.fork()
     if writer == 0:
@@ -327,7 +341,8 @@ for _ in range(rounds):
             save_checkpoint(where, {"model": {"w": weights + step}, "other": {"step": step}})
             os.write(into, f"{step} ".encode())
     os.close(into)
-    time.sleep(random.uniform(0.0, 0.03))
+    # Longer with time, so that on a busy machine, too, some are killed in the midst of writing.
+    time.sleep(random.uniform(0.0, 0.03 * (1 + kills / rounds)))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
     told = b""
@@ -340,18 +355,17 @@ for _ in range(rounds):
     assert step in (finished[-1], finished[-1] + 1), (step, finished[-3:])
     assert np.all(found["model"]["w"].numpy() == step)
     reached = step
-print("survived", rounds, "kills at step", reached)
+print("survived", kills, "kills at step", reached)
 """
 
 
 @pytest.mark.skipif(not hasattr(files.os, "fork"), reason="needs fork")
 def test_a_writer_killed_at_random_instants_leaves_a_whole_checkpoint(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(DRIVER), str(tmp_path / "a"), "60"],
+        [sys.executable, "-c", textwrap.dedent(DRIVER), str(tmp_path / "a"), "60", "30"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("survived 60 kills")
-    assert int(done.stdout.split()[-1]) > 20, "the writers got to write"
+    assert done.stdout.startswith("survived")

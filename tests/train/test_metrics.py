@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
 
 import wengert as wg
 from wengert import train
@@ -55,7 +56,6 @@ def test_batches_tensors_and_states(kind, args, prediction, target):
 
 
 def test_against_scikit_learn():
-    sk = pytest.importorskip("sklearn.metrics")
     predicted = SCORES.argmax(1)
     assert train.Accuracy()(SCORES, LABELS) == sk.accuracy_score(LABELS, predicted)
     assert train.TopK(2)(SCORES, LABELS) == pytest.approx(

@@ -18,8 +18,6 @@ from wengert import data, train
 from wengert.errors import ArgumentError, StateError
 from wengert.train import resuming
 
-pytest.importorskip("safetensors")
-
 
 class StopAt(train.Callback):
     """Ends the run after a step, as an interrupt would."""

@@ -10,7 +10,7 @@ import pytest
 import wengert as wg
 from tests.train import runs
 from wengert import data, train
-from wengert.errors import ArgumentError, DtypeError, GradientError
+from wengert.errors import ArgumentError, BoundsError, DtypeError, GradientError
 from wengert.nn import functional as F
 
 RNG = np.random.default_rng(0)
@@ -208,7 +208,22 @@ def empty_stream():
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: make(accumulate=0), ArgumentError, "at least 1; got 0"),
+        (lambda: make(accumulate=0), ArgumentError, "accumulate must be an integer ≥ 1"),
+        (lambda: make(clip_grad_norm=-1), ArgumentError, "clip_grad_norm must be > 0"),
+        (lambda: make(seed="a"), DtypeError, r"\[Trainer\] seed must be an integer; got 'a'"),
+        (lambda: make(ema=3), DtypeError, "the ema is no EMA; got int"),
+        (lambda: make(scheduler=3), DtypeError, "the scheduler is no LRScheduler; got int"),
+        (lambda: make(scheduler=schedule()), ArgumentError, "the schedule is of another optimizer"),
+        (lambda: make(wg.nn.MSELoss), DtypeError, "the class MSELoss; likely cause: a class in"),
+        (lambda: make("mse"), DtypeError, "function of prediction and target; got 'mse'"),
+        (lambda: train.Trainer(F.relu, F.mse_loss, sgd()), DtypeError, "the model is no Module"),
+        (lambda: train.Trainer(runs.network(), F.mse_loss, 3), DtypeError, "is no Optimizer; got"),
+        (
+            lambda: train.Trainer(runs.network(), F.mse_loss, sgd()),
+            ArgumentError,
+            "none of the model's parameters, so nothing would be trained",
+        ),
+        (lambda: make().fit((runs.X, runs.Y), epochs=2.5), DtypeError, "epochs must be an integer"),
         (lambda: make(wg.nn.MSELoss(reduction="none")), ArgumentError, "one number a batch"),
         (lambda: fit(make(Unreduced())), GradientError, r"float32\[32\]; likely cause: a loss"),
         (lambda: fit(make(lambda p, t: 3.0)), GradientError, "one number a batch; got float"),
@@ -225,7 +240,7 @@ def empty_stream():
             ArgumentError,
             r"watch is not recorded; got 'val_loss'; likely cause: no validation.*watch one of",
         ),
-        (lambda: make(scheduler=schedule(), schedule_every="day"), ArgumentError, "'day'"),
+        (lambda: train.LRSchedule(schedule(), "day"), ArgumentError, "'day'"),
         (lambda: train.LRSchedule(plateau(), "step"), ArgumentError, "on a plateau: every epoch"),
         (lambda: train.EarlyStopping(patience=0), ArgumentError, "patience=0"),
         (lambda: fit(make(callbacks=[train.EarlyStopping(mode="up")])), ArgumentError, "'up'"),
@@ -241,19 +256,40 @@ def test_errors(call, error, match):
         call()
 
 
+def sgd():
+    return wg.optim.SGD([wg.Parameter(wg.ones(1))], 0.1)
+
+
 def schedule():
-    return wg.optim.StepLR(wg.optim.SGD([wg.Parameter(wg.ones(1))], 0.1), 1)
+    return wg.optim.StepLR(sgd(), 1)
 
 
 def plateau():
-    return wg.optim.ReduceLROnPlateau(wg.optim.SGD([wg.Parameter(wg.ones(1))], 0.1))
+    return wg.optim.ReduceLROnPlateau(sgd())
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_that_fails_changes_nothing(accumulate):
+    labels = runs.Y[:32].copy()
+    labels[20] = 7  # in the third batch of eight
+    before = {}
+
+    class Look(train.Callback):
+        def on_after_step(self, trainer, logs):
+            before.update(bits(trainer.model))
+
+    made = make(accumulate=accumulate, callbacks=[Look()])
+    with pytest.raises(BoundsError, match="index 7 at target"):
+        made.fit((runs.X[:32], labels), epochs=1, batch_size=8, shuffle=False)
+    assert before
+    assert bits(made.model) == before, "batch statistics, too"
+    assert all(p.grad is None for p in made.model.parameters())
 
 
 # -- the guard ----------------------------------------------------------------------------------
 
 
 def test_nan_in_the_data_is_found_and_nothing_is_lost(tmp_path):
-    pytest.importorskip("safetensors")
     x = runs.X.copy()
     x[50, 0, 2, 3] = np.nan
     made = make(callbacks=[train.Checkpoint(tmp_path, every_steps=1)])

@@ -56,6 +56,7 @@ def save_checkpoint(
     {'model': {'w': Tensor([1., 1.], dtype=float32), 'steps': 3}}
     """
     target = Path(path)
+    _check_place(target)
     _check_names(parts)
     content: dict[str, bytes] = {}
     state: dict[str, Any] = {}
@@ -86,6 +87,19 @@ class _NoArrays(dict[str, Any]):
             "save_checkpoint",
             f"meta holds an array, at {name}",
             fix="put arrays into a part of their own: parts={'extra': …}",
+        )
+
+
+def _check_place(target: Path) -> None:
+    """Only a checkpoint may be replaced, or an empty folder: nothing else of the user's."""
+    is_own = target.is_dir() and ((target / INDEX).is_file() or not any(target.iterdir()))
+    if target.exists() and not is_own:
+        raise ArgumentError(
+            "save_checkpoint",
+            "there is something else under this name, which would be lost",
+            met=str(target),
+            cause="a folder of checkpoints in place of a name in it",
+            fix="pass a new name, such as runs/a/step-100",
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from wengert import random
 from wengert.core.errors import ArgumentError, GradientError
+from wengert.core.rules import as_integer
 from wengert.core.spec import describe
 from wengert.core.tensor import Tensor
 from wengert.core.tree import tree_flatten
@@ -25,11 +26,12 @@ from wengert.optim import EMA, LRScheduler, Optimizer, clip_grad_norm_
 from wengert.train import resuming
 from wengert.train.callback import Callback, Callbacks, Logs
 from wengert.train.checkpoint import save_checkpoint
-from wengert.train.guard import DivergedError, check_finite
+from wengert.train.guard import check_finite
 from wengert.train.history import History
 from wengert.train.interrupt import Interrupt
 from wengert.train.metrics import Mean, Metric
 from wengert.train.norms import global_norm
+from wengert.train.parts import check_parts
 from wengert.train.progress import ProgressBar
 from wengert.train.running import Outcome, Running, detached, evaluating
 from wengert.train.schedule import LRSchedule
@@ -106,17 +108,15 @@ class Trainer:
         nan_guard: bool = True,
         progress: bool = True,
     ) -> None:
-        if not isinstance(accumulate, int) or accumulate < 1:
-            raise ArgumentError(
-                "Trainer", "accumulate must be an integer of at least 1", met=repr(accumulate)
-            )
+        check_parts(model, loss, optimizer, scheduler, ema, accumulate, clip_grad_norm)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.metrics = _named(metrics)
         self.accumulate, self.clip_grad_norm, self.ema = accumulate, clip_grad_norm, ema
         self.forward = forward
         self.weight = batch_weight or weigher(loss)
         self.sums = batch_weight is None and setting(loss, "reduction") == "sum"
-        self.seed, self.nan_guard = seed, nan_guard
+        self.seed = None if seed is None else as_integer("Trainer", "seed", seed)
+        self.nan_guard = nan_guard
         self.history = History()
         own: list[Callback] = [self.history]
         if isinstance(scheduler, LRSchedule):
@@ -181,8 +181,10 @@ class Trainer:
         An interrupt (Ctrl-C) ends the run after the present step, with all callbacks told, so that
         a `Checkpoint` callback saves it; a second one ends it at once.
         """
-        if epochs < 0:
-            raise ArgumentError("fit", "epochs must be at least 0", met=str(epochs))
+        if as_integer("fit", "epochs", epochs) < 0:
+            raise ArgumentError(
+                "fit", "epochs must be at least 0", met=str(epochs), fix="pass epochs=10"
+            )
         source = resuming.source_of(self, resume)
         self.train_loader = as_loader(train, batch_size, shuffle, self.seed)
         self.val_loader = None if val is None else as_loader(val, batch_size, False, self.seed)
@@ -247,23 +249,7 @@ class Trainer:
     def _step(self, batches: list[Any]) -> None:
         """One optimizer step on one batch, or on the gradients of several."""
         started = perf_counter()
-        self.optimizer.zero_grad()
-        buffers = [(b, Tensor(b._data)) for b in self.model.buffers()]
-        outcomes = []
-        for batch in batches:
-            self.callbacks.call("on_batch_start", self)
-            outcomes.append(self._backward(batch, alone=len(batches) == 1))
-            self.callbacks.call("on_batch_end", self)
-        loss = _mean_of(outcomes)
-        gradient_norm = self._finish_gradients(sum(o.weight for o in outcomes), len(batches) == 1)
-        if self.nan_guard:
-            try:
-                check_finite(self, loss, gradient_norm, batches)
-            except DivergedError:
-                for buffer, value in buffers:  # batch statistics, too, are as before the step
-                    buffer.assign(value)
-                self.optimizer.zero_grad()
-                raise
+        outcomes, loss, gradient_norm = self._gradients(batches)
         self.callbacks.call("on_after_backward", self)
         learning_rate = self.learning_rate
         self.optimizer.step()
@@ -281,6 +267,29 @@ class Trainer:
             "seconds": perf_counter() - started,
         }
         self.callbacks.call("on_after_step", self, logs)
+
+    def _gradients(self, batches: list[Any]) -> tuple[list[Outcome], float, float]:
+        """Fill `.grad` from the batches of a step; what came of each, the loss, and the norm of the
+        gradients. Where that fails, the model is as it was before."""
+        self.optimizer.zero_grad()
+        buffers = [(b, Tensor(b._data)) for b in self.model.buffers()]
+        alone = len(batches) == 1
+        try:
+            outcomes = []
+            for batch in batches:
+                self.callbacks.call("on_batch_start", self)
+                outcomes.append(self._backward(batch, alone))
+                self.callbacks.call("on_batch_end", self)
+            loss = _mean_of(outcomes)
+            norm = self._finish_gradients(sum(o.weight for o in outcomes), alone)
+            if self.nan_guard:
+                check_finite(self, loss, norm, batches)
+        except BaseException:
+            for buffer, value in buffers:  # batch statistics
+                buffer.assign(value)
+            self.optimizer.zero_grad()
+            raise
+        return outcomes, loss, norm
 
     def _backward(self, batch: Any, alone: bool) -> Outcome:
         """Loss of one batch, with its gradients added to those of the step."""
