@@ -308,7 +308,7 @@ def test_leftovers_of_dead_processes_are_removed(tmp_path):
 def test_only_checkpoints_are_replaced(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     for taken in (tmp_path, tmp_path / "notes.txt"):
-        with pytest.raises(ArgumentError, match="something else under this name.*new name"):
+        with pytest.raises(ArgumentError, match=r"something else under this name.*new name"):
             save_checkpoint(taken, {"model": {}})
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
     assert (tmp_path / "notes.txt").read_text() == "mine"
