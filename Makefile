@@ -30,7 +30,7 @@ help:
 	@touch $@
 
 demo: .venv/demo.installed
-	OMP_NUM_THREADS=$(WORKERS) $(BIN)/wengert demo
+	$(BIN)/wengert demo
 
 test: .venv/demo.installed .venv/test.installed
 	$(BIN)/python -m pytest -n $(WORKERS)
