@@ -129,6 +129,17 @@ def test_every_page_is_in_the_navigation_and_exists() -> None:
     assert set(linked) == {str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md")}
 
 
+NAME = re.compile(r"\b(?:wg|wengert)\.(?!md\b)([A-Za-z_][\w.]*\w)")
+INVENTED = {"gudermannian"}  # what the page about adding an op adds
+
+
+@pytest.mark.parametrize("page", [*DOCS.rglob("*.md"), DOCS.parent / "README.md"], ids=str)
+def test_names_in_the_text_exist(page: Path) -> None:
+    for name in NAME.findall(page.read_text(encoding="utf-8")):
+        if name not in INVENTED:
+            resolve(f"wengert.{name}")
+
+
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)?(?:#([\w-]+))?\)")
 
 

@@ -16,10 +16,10 @@ Logs = dict[str, Any]
 class Callback:
     """Base of all callbacks: override the stations that matter; all get the trainer.
 
-    In the order of a run: `on_fit_start`; for each epoch `on_epoch_start`, for each batch
-    `on_batch_start`, `on_after_backward` (gradients are there and clipped), `on_after_step`
-    (parameters are updated), `on_batch_end`; then `on_validation_end`, `on_epoch_end`; at last
-    `on_fit_end`, or `on_exception`. With gradient accumulation, several batches make one step.
+    In the order of a run: `on_fit_start`; for each epoch `on_epoch_start`; for each step
+    `on_batch_start` and `on_batch_end` around each of its batches (several, with gradient
+    accumulation), `on_after_backward` (gradients are there and clipped), `on_after_step` (parameters
+    are updated); then `on_validation_end`, `on_epoch_end`; at last `on_fit_end`, or `on_exception`.
 
     A callback with state has `state_dict` and `load_state_dict`; checkpoints hold it. Callbacks of
     a lower `order` are called first.
