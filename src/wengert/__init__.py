@@ -47,6 +47,11 @@ __version__ = "0.1.0"
 
 _bind_namespace(_sys.modules[__name__])
 
+# The star import above brings the modules of `namespaces` along with their functions: drop those.
+for _name, _value in list(globals().items()):
+    if getattr(_value, "__name__", "") == f"wengert.namespaces.{_name}":
+        del globals()[_name]
+
 # Infinities and NaN are results like others (IEEE 754): NumPy's warnings about those that the
 # library's own lines make are switched off, as users of the field expect.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"wengert\.")

@@ -3,29 +3,6 @@
 Each module of this package lists its public functions in `__all__`; they all become `wengert.*`.
 """
 
-from wengert.namespaces import (
-    comparison,
-    conversion,
-    creation,
-    cumulative,
-    datatypes,
-    elementwise,
-    functions,
-    indexing,
-    info,
-    joining,
-    linear,
-    manipulation,
-    rearranging,
-    reductions,
-    searching,
-    segments,
-    sets,
-    sorting,
-    special,
-    statistics,
-    windows,
-)
 from wengert.namespaces.comparison import *
 from wengert.namespaces.conversion import *
 from wengert.namespaces.creation import *
@@ -47,26 +24,3 @@ from wengert.namespaces.sorting import *
 from wengert.namespaces.special import *
 from wengert.namespaces.statistics import *
 from wengert.namespaces.windows import *
-
-__all__: list[str] = []
-__all__ += comparison.__all__
-__all__ += conversion.__all__
-__all__ += creation.__all__
-__all__ += cumulative.__all__
-__all__ += datatypes.__all__
-__all__ += elementwise.__all__
-__all__ += functions.__all__
-__all__ += indexing.__all__
-__all__ += info.__all__
-__all__ += joining.__all__
-__all__ += linear.__all__
-__all__ += manipulation.__all__
-__all__ += rearranging.__all__
-__all__ += reductions.__all__
-__all__ += searching.__all__
-__all__ += segments.__all__
-__all__ += sets.__all__
-__all__ += sorting.__all__
-__all__ += special.__all__
-__all__ += statistics.__all__
-__all__ += windows.__all__
