@@ -18,8 +18,9 @@ class Callback:
 
     In the order of a run: `on_fit_start`; for each epoch `on_epoch_start`; for each step
     `on_batch_start` and `on_batch_end` around each of its batches (several, with gradient
-    accumulation), `on_after_backward` (gradients are there and clipped), `on_after_step` (parameters
-    are updated); then `on_validation_end`, `on_epoch_end`; at last `on_fit_end`, or `on_exception`.
+    accumulation), `on_after_backward` (gradients are there and clipped), `on_after_step`
+    (parameters are updated); then `on_validation_end`, `on_epoch_end`; at last `on_fit_end`, or
+    `on_exception`.
 
     A callback with state has `state_dict` and `load_state_dict`; checkpoints hold it. Callbacks of
     a lower `order` are called first.
