@@ -70,3 +70,7 @@ def __getattr__(name: str) -> _t.Any:
     if name == "gradcheck":
         return _importlib.import_module("wengert.diagnostics.gradcheck").gradcheck
     raise AttributeError(f"module 'wengert' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})
