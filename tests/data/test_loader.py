@@ -301,6 +301,7 @@ EMPTY = data.ArrayDataset(np.zeros((0, 2)))
     ("call", "error", "match"),
     [
         (lambda: data.DataLoader(EMPTY), ArgumentError, "the dataset is empty"),
+        (lambda: data.DataLoader([1], seed="a"), DtypeError, "seed must be an integer; got 'a'"),
         (lambda: data.DataLoader([]), ArgumentError, "the dataset is empty"),
         (lambda: data.DataLoader([1, 2], 3, drop_last=True), ArgumentError, "there is no batch"),
         (lambda: data.DataLoader([1], sampler=[]), ArgumentError, "there is no batch; got 0 samp"),

@@ -389,6 +389,7 @@ def test_prelu_trains_its_slopes() -> None:
             "cannot be read off an empty",
         ),
         (lambda x: nn.Softmax2d()(x), ValueError, "height, width"),
+        (lambda x: nn.Hardtanh(2, 1), ValueError, "must be less.*min_val=2, max_val=1"),
     ],
 )
 def test_errors(call: Any, error: type[Exception], message: str) -> None:

@@ -45,6 +45,10 @@ def test_linear_without_bias_and_errors():
         layer(wg.ones((2, 4)))
     with pytest.raises(ShapeError, match="expects 3 features"):
         layer(wg.asarray(1.0))
+    for size in (2.5, -1, "2", None):
+        message = r"in_features must be an integer of at least 0; got .*fix: pass an integer\n"
+        with pytest.raises(ArgumentError, match=message):
+            wg.nn.Linear(size, 2)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=r"\[Linear\] in_features must be an integer"):
         nn.Linear(-1, 2)
     with pytest.raises(ShapeError, match="the weight must be a matrix"):
@@ -136,7 +140,9 @@ def test_embedding_errors():
     layer = nn.Embedding(5, 2)
     with pytest.raises(BoundsError, match=r"index 5 is not a row.*from 0 to 5 for 5 rows.*=6"):
         layer(wg.asarray([0, 5]))
-    with pytest.raises(BoundsError, match="index -1 is not a row"):
+    with pytest.raises(
+        BoundsError, match=r"index -1 is not a row.*padding; fix: use indices from 0 to 4\n"
+    ):
         layer(wg.asarray([-1]))
     with pytest.raises(DtypeError, match="indices must be integers"):
         layer(wg.ones(2))

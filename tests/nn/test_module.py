@@ -337,6 +337,12 @@ def test_load_state_dict_not_strict():
         layer.load_state_dict({"weight": np.ones((2, 2))}, strict=False)
 
 
+@pytest.mark.parametrize("given", [None, "model.safetensors", wg.nn.Linear(2, 1)])
+def test_a_state_dict_is_a_mapping(given: Any) -> None:
+    with pytest.raises(DtypeError, match=r"mapping from paths to arrays; got .*other.state_dict"):
+        wg.nn.Linear(2, 1).load_state_dict(given)
+
+
 def test_load_state_dict_of_tied_weights():
     pair = Pair()
     state = pair.state_dict()

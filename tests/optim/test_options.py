@@ -359,6 +359,7 @@ SHARED = parameter()
 
 WRONG = [
     (adam(lr=0.0), ArgumentError, r"\[Adam\] lr must be > 0 and finite; got lr=0"),
+    (lambda: wg.optim.AdamW([parameter()], lr=0.0), ArgumentError, r"\[AdamW\] lr must be > 0"),
     (adam(lr=-1e-3), ArgumentError, "lr must be > 0"),
     (adam(lr=float("nan")), ArgumentError, "lr must be > 0.*not finite"),
     (adam(lr=float("inf")), ArgumentError, "lr must be > 0"),

@@ -323,3 +323,12 @@ def test_a_new_group_without_its_own_function_is_refused():
     with pytest.raises(ArgumentError, match="the new parameter group has no function"):
         opt.add_param_group({"params": [wg.Parameter(wg.ones(3))]})
     assert len(opt.param_groups) == 1
+
+
+def test_a_schedule_that_fails_changes_nothing():
+    opt = wg.optim.SGD([{"params": [wg.Parameter(wg.ones(1))]} for _ in range(2)], lr=1.0)
+    with pytest.raises(ArgumentError, match=r"\[LambdaLR\] lr must be ≥ 0.*got lr=-2"):
+        o.LambdaLR(opt, [lambda t: 0.5, lambda t: -2.0])
+    assert opt.schedules == []
+    assert [group["lr"] for group in opt.param_groups] == [1.0, 1.0]
+    assert o.StepLR(opt, 1).get_last_lr() == [1.0, 1.0]
