@@ -80,9 +80,9 @@ def as_dtype(dtype: Any) -> DType:
         return default_int
     try:
         found = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError):
         found = np.dtype(object)
-    if dtype == "bfloat16":
+    if isinstance(dtype, str) and dtype == "bfloat16":
         found = bfloat16
     if found not in _KINDS:
         raise DtypeError(

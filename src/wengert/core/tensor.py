@@ -247,23 +247,37 @@ class Tensor(ArrayMethods):
         """The values as nested Python lists."""
         return self._values("tolist").tolist()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def _keep_gradient(self, protocol: str) -> None:
+        """Raise where a function of another library would cut a gradient unseen."""
         if self._node is not None and state.transforming and state.recording:
             raise GradientError(
-                "__array__",
+                protocol,
                 "a NumPy function met a tensor that is being differentiated, "
                 "and would cut its gradient",
                 met=f"{self._data.dtype}{list(self.shape)}",
                 cause="np.f(x) or scipy's f(x) in place of wg.f(x)",
                 fix="use the function of wengert, or x.detach() where no gradient is wanted",
             )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        self._keep_gradient("__array__")
         values = self.numpy()
         if dtype is not None and values.dtype != dtype:
+            if copy is False:
+                raise ArgumentError(
+                    "__array__",
+                    "another dtype needs a copy, which copy=False forbids",
+                    met=f"{values.dtype} as {np.dtype(dtype)}",
+                    fix="leave copy out",
+                )
             return values.astype(dtype)
         return values.copy() if copy else values
 
     def __dlpack__(self, **options: Any) -> Any:
-        return self._values("__dlpack__").__dlpack__(**options)
+        self._keep_gradient("__dlpack__")
+        # Only a consumer that names a version can be told that the memory is not to be written.
+        told = options.get("max_version") is not None
+        return (self.numpy() if told else self._values("__dlpack__")).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         device: tuple[int, int] = self._values("__dlpack_device__").__dlpack_device__()
@@ -361,6 +375,21 @@ class Tensor(ArrayMethods):
         copied = Tensor(np.array(self._values("deepcopy")))
         return copied.requires_grad_() if self._node is not None and self.is_leaf else copied
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How to pickle the values of a leaf: its gradient and its node stay behind."""
+        if not self.is_leaf:
+            raise GradientError(
+                "pickle",
+                "a tracked result cannot be pickled: it would lose its graph",
+                met=repr(Spec.of(self)),
+                fix="pickle x.detach()",
+            )
+        return _unpickled, (self._values("pickle"), self.requires_grad)
+
+
+def _unpickled(values: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+    return Tensor(values).requires_grad_(requires_grad)
+
 
 Node.tensor_class = Tensor
 
@@ -402,7 +431,7 @@ def _constant(value: Any, dtype: dtypes.DType) -> np.ndarray[Any, Any]:
     """Programs use few different numbers, again and again; arrays are never written into."""
     try:
         return np.array(value, dtype)
-    except OverflowError:
+    except (OverflowError, TypeError):  # TypeError: bfloat16's way to say it
         raise ArgumentError(
             "scalar",
             "the Python number does not fit the array's dtype",

@@ -68,9 +68,12 @@ class Variable(Tensor):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
-        copied = type(self)(Tensor(self._values("deepcopy").copy()))
+        copied = type(self)(Tensor(self._values("deepcopy").copy()), self.requires_grad)
         memo[id(self)] = copied
         return copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._values("pickle"), self.requires_grad)
 
 
 class Parameter(Variable):
@@ -92,8 +95,3 @@ class Parameter(Variable):
                 fix="cast to float32, or pass requires_grad=False",
             )
         super().__init__(value, requires_grad)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        copied = Parameter(Tensor(self._values("deepcopy").copy()), self.requires_grad)
-        memo[id(self)] = copied
-        return copied

@@ -8,9 +8,11 @@ from operator import index
 from typing import Any
 
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError
+from wengert.core.rules import as_integer
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.linalg.solve import inv
 from wengert.namespaces import broadcast_to, eye, matmul
+from wengert.namespaces.joining import listed
 from wengert.namespaces.reductions import floating
 from wengert.ops.contract import diagonal as _diagonal
 from wengert.ops.matrix_functions import expm as _expm
@@ -23,7 +25,7 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
     >>> wg.linalg.diagonal(wg.asarray([[1, 2], [3, 4]]))
     Tensor([1, 4], dtype=int64)
     """
-    out: Tensor = _diagonal(as_tensor(x), offset=int(offset))
+    out: Tensor = _diagonal(as_tensor(x), offset=as_integer("diagonal", "the offset", offset))
     return out
 
 
@@ -87,7 +89,7 @@ def multi_dot(arrays: Sequence[Any]) -> Tensor:
 
     Source: Cormen et al., "Introduction to Algorithms", matrix-chain multiplication.
     """
-    terms = [as_tensor(a) for a in arrays]
+    terms = [as_tensor(a) for a in listed("multi_dot", arrays)]
     if len(terms) < 2:
         raise ArgumentError(
             "multi_dot", "takes two arrays or more", met=str(len(terms)), fix="pass a longer list"

@@ -11,6 +11,7 @@ from wengert.core import dtypes
 from wengert.core.dtypes import DType
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError
 from wengert.core.op import cast_to
+from wengert.core.rules import as_integer
 from wengert.core.spec import Shape
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.namespaces.arguments import as_shape, check_device
@@ -158,7 +159,7 @@ def eye(
     """
     check_device("eye", device)
     rows, cols = as_shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
-    return Tensor(np.eye(rows, cols, k, _float_or(dtype)))
+    return Tensor(np.eye(rows, cols, as_integer("eye", "k", k), _float_or(dtype)))
 
 
 def identity(n: int, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -179,7 +180,7 @@ def tri(n_rows: int, n_cols: int | None = None, k: int = 0, *, dtype: Any = None
     Tensor([[1., 0., 0.], [1., 1., 0.]], dtype=float32)
     """
     rows, cols = as_shape("tri", (n_rows, n_rows if n_cols is None else n_cols))
-    return Tensor(np.tri(rows, cols, k, _float_or(dtype)))
+    return Tensor(np.tri(rows, cols, as_integer("tri", "k", k), _float_or(dtype)))
 
 
 # -- ranges ------------------------------------------------------------------------------------
@@ -359,6 +360,7 @@ def _triangle(op: str, x: Any, k: int, lower: bool) -> Tensor:
         raise ShapeError(
             op, "takes a matrix or a stack of matrices", met=str(x.shape), fix="pass 2 or more axes"
         )
+    k = as_integer(op, "k", k)
     mask = np.tri(x.shape[-2], x.shape[-1], k if lower else k - 1, bool)
     kept: Tensor = where(Tensor(mask if lower else ~mask), x, Tensor(np.zeros((), x.dtype)))
     return kept
@@ -393,5 +395,6 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> T
     >>> wg.one_hot([2, 0], 3)
     Tensor([[0., 0., 1.], [1., 0., 0.]], dtype=float32)
     """
-    hot: Tensor = cast_to(_index.one_hot(as_tensor(x), size=int(num_classes)), _float_or(dtype))
+    size = as_integer("one_hot", "the number of classes", num_classes)
+    hot: Tensor = cast_to(_index.one_hot(as_tensor(x), size=size), _float_or(dtype))
     return moveaxis(hot, -1, axis)

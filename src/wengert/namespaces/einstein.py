@@ -12,7 +12,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from wengert.core.dtypes import promote
-from wengert.core.errors import ArgumentError, ShapeError, WengertError
+from wengert.core.errors import ArgumentError, DtypeError, ShapeError, WengertError
 from wengert.core.op import cast_to
 from wengert.core.spec import Shape
 from wengert.core.tensor import Tensor, as_tensor
@@ -57,6 +57,13 @@ def einsum(pattern: str, /, *operands: Any) -> Tensor:
     >>> float(wg.einsum("ii", x)), wg.einsum("ij,j->i", x, wg.ones(2))
     (5.0, Tensor([3., 7.], dtype=float32))
     """
+    if not isinstance(pattern, str):
+        raise DtypeError(
+            "einsum",
+            "the first argument is the pattern",
+            met=type(pattern).__name__,
+            fix="write wg.einsum('ij,jk->ik', x, y)",
+        )
     terms = [as_tensor(x) for x in operands]
     recipe = _recipe(pattern, tuple(t.shape for t in terms))
     dtype = promote(*(t.dtype for t in terms))

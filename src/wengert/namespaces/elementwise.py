@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from wengert.core import dtypes
+from wengert.core.rules import as_integer
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.ops import elementwise as _e
 from wengert.ops import selection as _s
@@ -291,6 +292,7 @@ def round(x: Any, /, decimals: int = 0) -> Tensor:
     >>> wg.round(wg.asarray([0.5, 1.5, 2.6]))
     Tensor([0., 2., 3.], dtype=float32)
     """
+    decimals = as_integer("round", "the number of decimals", decimals)
     return _e.round(x, decimals=decimals) if decimals else _e.round(x)
 
 

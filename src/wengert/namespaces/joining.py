@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from wengert.core.errors import ArgumentError, ShapeError
+from wengert.core.errors import ArgumentError, DtypeError, ShapeError
 from wengert.core.op import cast_to
 from wengert.core.rules import as_integer, no_such_axis, normalize_axis
 from wengert.core.spec import describe
@@ -33,6 +33,16 @@ __all__ = [
 # -- joining -----------------------------------------------------------------------------------
 
 
+def listed(op: str, arrays: Any) -> list[Any]:
+    """The arrays of a sequence, or the rows of an array, as a list."""
+    try:
+        return list(arrays)
+    except TypeError:
+        raise DtypeError(
+            op, "takes a sequence of arrays", met=repr(arrays), fix="write them as a list: [a, b]"
+        ) from None
+
+
 def concat(arrays: Any, /, *, axis: int | None = 0, dtype: Any = None) -> Tensor:
     """The arrays put behind each other along an axis (flattened first if it is None).
 
@@ -45,7 +55,7 @@ def concat(arrays: Any, /, *, axis: int | None = 0, dtype: Any = None) -> Tensor
 
 def concatenate(arrays: Any, axis: int | None = 0, *, dtype: Any = None) -> Tensor:
     """NumPy's name for `concat`; `axis` may be passed by position."""
-    arrays = list(arrays)
+    arrays = listed("concat", arrays)
     if not arrays:
         raise ArgumentError("concat", "nothing to join", fix="pass at least one array")
     tensors = promoted(*arrays)
@@ -70,7 +80,8 @@ def stack(arrays: Any, /, axis: int = 0) -> Tensor:
     >>> wg.stack([wg.zeros(3), wg.ones(3)], axis=-1).shape
     (3, 2)
     """
-    tensors = promoted(*arrays) if len(arrays) else []
+    arrays = listed("stack", arrays)
+    tensors = promoted(*arrays) if arrays else []
     if not tensors or any(t.shape != tensors[0].shape for t in tensors):
         raise ShapeError(
             "stack",
@@ -93,7 +104,7 @@ def hstack(arrays: Any) -> Tensor:
     >>> wg.hstack([[1, 2], [3]])
     Tensor([1, 2, 3], dtype=int64)
     """
-    tensors = [atleast_1d(a) for a in arrays]
+    tensors = [atleast_1d(a) for a in listed("hstack", arrays)]
     return concat(tensors, axis=0 if tensors and tensors[0].ndim == 1 else 1)
 
 
@@ -104,7 +115,7 @@ def vstack(arrays: Any) -> Tensor:
     >>> wg.vstack([[1, 2], [3, 4]])
     Tensor([[1, 2], [3, 4]], dtype=int64)
     """
-    return concat([atleast_2d(a) for a in arrays], axis=0)
+    return concat([atleast_2d(a) for a in listed("vstack", arrays)], axis=0)
 
 
 def dstack(arrays: Any) -> Tensor:
@@ -114,7 +125,7 @@ def dstack(arrays: Any) -> Tensor:
     >>> wg.dstack([[1, 2], [3, 4]]).shape
     (1, 2, 2)
     """
-    return concat([atleast_3d(a) for a in arrays], axis=2)
+    return concat([atleast_3d(a) for a in listed("dstack", arrays)], axis=2)
 
 
 # -- splitting ---------------------------------------------------------------------------------
@@ -182,6 +193,7 @@ def chunk(x: Any, chunks: int, axis: int = 0) -> list[Tensor]:
     """
     x = as_tensor(x)
     axis = normalize_axis("chunk", axis, x.ndim)
+    chunks = as_integer("chunk", "the number of pieces", chunks)
     if chunks < 1:
         raise ArgumentError(
             "chunk", "at least one piece is needed", met=str(chunks), fix="pass 1 or more"

@@ -13,7 +13,7 @@ from typing import Any
 from wengert.core.dtypes import promote
 from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.op import cast_to
-from wengert.core.rules import broadcast, normalize_axis
+from wengert.core.rules import as_integer, broadcast, normalize_axis
 from wengert.core.spec import Shape
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.namespaces.einstein import einsum
@@ -300,6 +300,13 @@ def _tensordot_axes(x: Tensor, y: Tensor, axes: Any) -> tuple[list[int], list[in
                 fix="pass a number from 0 to the smaller rank",
             )
         return list(range(x.ndim - axes, x.ndim)), list(range(axes))
+    if not isinstance(axes, (tuple, list)) or len(axes) != 2:
+        raise ArgumentError(
+            "tensordot",
+            "axes must be a number, or a pair of sequences",
+            met=f"axes={axes!r}",
+            fix="write axes=2, or axes=((0, 1), (1, 0))",
+        )
     first, second = (_sequence(a) for a in axes)
     a = [normalize_axis("tensordot", i, x.ndim) for i in first]
     b = [normalize_axis("tensordot", i, y.ndim) for i in second]
@@ -467,6 +474,7 @@ def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
             met=f"axis1={axis1}, axis2={axis2}",
             fix="name the axes of rows and of columns",
         )
+    offset = as_integer("diagonal", "the offset", offset)
     rest = tuple(a for a in range(x.ndim) if a not in (first, second))
     out: Tensor = _ops.diagonal(permute(x, axes=(*rest, first, second)), offset=offset)
     return out
@@ -490,6 +498,7 @@ def diag(v: Any, k: int = 0) -> Tensor:
         )
     if x.ndim == 2:
         return diagonal(x, k)
+    k = as_integer("diag", "k", k)
     n = x.shape[0] + abs(k)
     out: Tensor = _ops.diagonal_embed(x, offset=k, shape=(n, n))
     return out

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from wengert.core import dtypes
-from wengert.core.errors import ArgumentError, ShapeError
+from wengert.core.errors import ArgumentError, DtypeError, ShapeError
 from wengert.core.op import cast_to
 from wengert.core.rules import as_integer, normalize_axis
+from wengert.core.spec import describe
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.namespaces.arguments import as_tuple, new_handle, normalize_axes
 from wengert.namespaces.joining import concat
@@ -156,8 +157,11 @@ def rot90(x: Any, k: int = 1, axes: Any = (0, 1)) -> Tensor:
     Tensor([[2, 4], [1, 3]], dtype=int64)
     """
     x = as_tensor(x)
-    first, second = normalize_axes("rot90", tuple(axes), x.ndim)
-    quarter = k % 4
+    plane = normalize_axes("rot90", axes, x.ndim)
+    if len(plane) != 2:
+        raise ArgumentError("rot90", "a plane has two axes", met=repr(axes), fix="axes=(0, 1)")
+    first, second = plane
+    quarter = as_integer("rot90", "the number of quarter turns", k) % 4
     if quarter == 0:
         return new_handle(x)
     if quarter == 2:
@@ -262,8 +266,12 @@ def _places(obj: Any, n: int, op: str) -> Any:
     """Indices, a mask or a slice as NumPy takes them, checked against an axis of size n."""
     if isinstance(obj, slice):
         return obj
-    values = np.asarray(obj) if not isinstance(obj, Tensor) else obj._values(op)
-    if values.dtype != bool and values.size:
+    values = as_tensor(obj)._values(op)
+    if values.size == 0:
+        return np.zeros(0, np.intp)  # whatever the dtype: an empty list has that of floats
+    if values.dtype.kind not in "iub":
+        raise DtypeError(op, "indices must be integers", met=describe(values), fix="cast to int")
+    if values.dtype != bool:
         top = n if op == "insert" else n - 1
         bad = values[(values < -n) | (values > top)]
         if bad.size:
@@ -339,6 +347,7 @@ def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
     """
     x = as_tensor(x)
     axis = normalize_axis("diff", axis, x.ndim)
+    n = as_integer("diff", "n", n)
     if n < 0:
         raise ArgumentError("diff", "n must not be negative", met=str(n), fix="pass 0 or more")
     ends = [as_tensor(e, x) for e in (prepend, x, append) if e is not None]

@@ -14,6 +14,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, ShapeError, TraceError
 from wengert.core.op import cast_to
+from wengert.core.rules import as_integer
 from wengert.core.spec import describe
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.namespaces.arguments import as_shape
@@ -124,11 +125,14 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
     Tensor([1, 2, 3], dtype=int64)
     """
     edges = as_tensor(bins)
-    steps = np.diff(values_of("digitize", edges).astype(float))
+    steps = np.diff(values_of("digitize", edges).astype(float)) if edges.ndim else np.zeros(0)
     falls = bool(edges.size) and bool((steps <= 0).all()) and not bool((steps >= 0).all())
     if edges.ndim != 1 or not (falls or (steps >= 0).all()):
         raise ArgumentError(
-            "digitize", "the bins must rise or fall", met=describe(edges), fix="sort them"
+            "digitize",
+            "the bins must be 1-d, and rise or fall",
+            met=describe(edges),
+            fix="sort them",
         )
     if not falls:
         return searchsorted(edges, x, side="left" if right else "right")
@@ -265,12 +269,15 @@ def ix_(*arrays: Any) -> tuple[Tensor, ...]:
     """
     found = []
     for i, a in enumerate(arrays):
-        line = as_tensor(a) if len(a) else Tensor(np.zeros(0, np.int64))
+        line = as_tensor(a)
+        if line.size == 0 and not isinstance(a, Tensor):  # an empty list has no integer dtype
+            line = Tensor(np.zeros(line.shape, np.int64))
         if line.ndim != 1:
             raise ShapeError("ix_", "takes 1-d arrays", met=describe(line), fix="flatten them")
         if line.dtype == dtypes.bool:
             line = flatnonzero(line)
-        found.append(reshape(as_index("ix_", line), (-1,) + (1,) * (len(arrays) - i - 1)))
+        shape = (1,) * i + (line.size,) + (1,) * (len(arrays) - i - 1)
+        found.append(reshape(as_index("ix_", line), shape))
     return tuple(found)
 
 
@@ -298,7 +305,7 @@ def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Tensor, Tens
 
 def _matrix(op: str, n: int, k: int, m: int | None) -> tuple[int, int, int]:
     rows, columns = as_shape(op, (n, n if m is None else m))
-    return rows, k, columns
+    return rows, as_integer(op, "k", k), columns
 
 
 def diag_indices(n: int, ndim: int = 2) -> tuple[Tensor, ...]:
@@ -308,4 +315,5 @@ def diag_indices(n: int, ndim: int = 2) -> tuple[Tensor, ...]:
     >>> [i.tolist() for i in wg.diag_indices(2)]
     [[0, 1], [0, 1]]
     """
-    return (Tensor(np.arange(n)),) * ndim
+    (size,) = as_shape("diag_indices", n)
+    return (Tensor(np.arange(size)),) * as_integer("diag_indices", "ndim", ndim)

@@ -52,7 +52,7 @@ def count_of(op: str, ids: Tensor, given: int | None) -> int:
             met=describe(ids),
             fix="pass num_segments",
         )
-    return int(ids._data.max(initial=-1)) + 1
+    return int(ids._data.max()) + 1 if ids.size else 0
 
 
 def _segments(op: str, data: Any, ids: Any, count: int | None) -> tuple[Tensor, Tensor, int]:

@@ -141,7 +141,7 @@ def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:
     >>> wg.isin([1, 2, 3], [2, 5])
     Tensor([False,  True, False], dtype=bool)
     """
-    a, b = (sortable(values_of("isin", t)) for t in promoted(x1, x2))
+    a, b = (sortable(values_of("isin", t)) for t in promoted(x1, ravel(x2)))
     return Tensor(np.asarray(np.isin(a, b, invert=invert)))
 
 

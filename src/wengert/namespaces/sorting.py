@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from wengert.core.errors import ArgumentError
-from wengert.core.rules import normalize_axis
+from wengert.core.rules import as_integer, normalize_axis
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.namespaces.joining import listed
 from wengert.namespaces.rearranging import along
 from wengert.ops import sort as _s
 from wengert.ops.index import take_along
@@ -57,6 +58,7 @@ def top_k(
     """
     x = as_tensor(x)
     axis = normalize_axis("top_k", axis, x.ndim)
+    k = as_integer("top_k", "k", k)
     if not 0 <= k <= x.shape[axis]:
         raise ArgumentError(
             "top_k",
@@ -64,7 +66,7 @@ def top_k(
             met=f"k={k} for axis {axis} of {x.shape}",
             fix="lower k, or choose another axis",
         )
-    order = along(argsort(x, axis, descending=largest), axis, 0, int(k))
+    order = along(argsort(x, axis, descending=largest), axis, 0, k)
     return take_along(x, order, axis), order
 
 
@@ -75,7 +77,7 @@ def lexsort(keys: Any, axis: int = -1) -> Tensor:
     >>> wg.lexsort([[1, 0, 2], [5, 5, 4]])
     Tensor([2, 1, 0], dtype=int64)
     """
-    tensors = [as_tensor(k) for k in keys]
+    tensors = [as_tensor(k) for k in listed("lexsort", keys)]
     if not tensors:
         raise ArgumentError("lexsort", "no key to sort by", fix="pass one key or more")
     axis = normalize_axis("lexsort", axis, tensors[0].ndim)

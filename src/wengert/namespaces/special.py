@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from wengert.core.errors import ArgumentError
-from wengert.core.tensor import Tensor, as_tensor
+from wengert.core.tensor import Tensor
 from wengert.namespaces.elementwise import clip
+from wengert.namespaces.reductions import floating
 from wengert.ops import elementwise as _e
 from wengert.ops import functions as _f
 from wengert.ops import special as _s
@@ -50,7 +51,7 @@ def log_sigmoid(x: Any, /) -> Tensor:
     >>> round(float(wg.log_sigmoid(-1000.0)), 4)
     -1000.0
     """
-    return _e.neg(_f.softplus(_e.neg(x)))
+    return _e.neg(_f.softplus(_e.neg(floating(x))))
 
 
 def logit(x: Any, /, eps: float | None = None) -> Tensor:
@@ -60,7 +61,7 @@ def logit(x: Any, /, eps: float | None = None) -> Tensor:
     >>> round(float(wg.logit(0.75)), 4)
     1.0986
     """
-    x = as_tensor(x)
+    x = floating(x)
     if eps is not None:
         x = clip(x, eps, 1.0 - eps)
     return _e.sub(_f.log(x), _f.log1p(_e.neg(x)))

@@ -85,9 +85,14 @@ fmod: Op = elementwise(
 # -- powers ------------------------------------------------------------------------------------
 
 
+def _root(x: Array) -> Any:
+    """x^½ of IEEE 754. It is √x but for −∞ (∞) and −0 (0): NumPy takes √x there as well."""
+    return np.abs(np.sqrt(np.where(x == -np.inf, -x, x)))
+
+
 def _pow(x: Array, y: Array) -> Any:
     try:
-        return np.power(x, y)
+        return _root(x) if y.ndim == 0 and y == 0.5 else np.power(x, y)
     except ValueError:
         if x.dtype.kind == "f":
             raise  # shapes that do not fit
@@ -142,7 +147,7 @@ def _power(x: Array, exponent: float) -> Any:
         return x * x * x
     if x.dtype.kind in "iu":
         return _pow(x, np.asarray(exponent))
-    return np.power(x, x.dtype.type(exponent))
+    return _root(x) if exponent == 0.5 else np.power(x, x.dtype.type(exponent))
 
 
 def _power_slope(g: Tensor, x: Tensor, exponent: float) -> Tensor | None:

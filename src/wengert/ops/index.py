@@ -143,8 +143,8 @@ def _gather(x: Array, index: Array, axis: int) -> Array:
     try:
         return x.take(index, axis)
     except IndexError:
-        wrapped(index, x.shape[axis], axis)
-        raise
+        pass
+    return x.take(wrapped(index, x.shape[axis], axis), axis)  # raises the precise error
 
 
 def _gather_spec(x: Shaped, index: Shaped, axis: int) -> Spec:
