@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import threadpoolctl
 
 import wengert
 from wengert import cli, system
@@ -184,10 +185,10 @@ def test_limits_of_containers(tmp_path, monkeypatch):
 
 
 def test_blas_threads_are_put_back():
-    control = pytest.importorskip("threadpoolctl")
-
     def threads():
-        return [p["num_threads"] for p in control.threadpool_info() if p["user_api"] == "blas"]
+        return [
+            p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"
+        ]
 
     before = threads()
     with system.blas_threads(1):

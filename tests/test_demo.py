@@ -12,9 +12,6 @@ from rich.console import Console
 from wengert import cli, train
 from wengert.recipes import RECIPES, digits
 
-pytest.importorskip("sklearn")
-pytest.importorskip("safetensors")
-
 
 def report_data(path):
     text = path.read_text()

@@ -61,7 +61,6 @@ def test_xor_by_hand():
 
 
 def test_transfer_learning():
-    pytest.importorskip("sklearn")
     out = run("transfer_learning", "--repeats", 1)
     assert row(out, "digits 0-4, all examples:")[0] > 97
     learned = row(out, "new head, learned body frozen")[0]
@@ -166,7 +165,6 @@ def test_fashion_mnist_says_how_to_get_the_data(tmp_path):
 
 @pytest.mark.slow
 def test_transfer_learning_as_it_comes():
-    pytest.importorskip("sklearn")
     out = run("transfer_learning")
     learned = row(out, "new head, learned body frozen")[0]
     assert learned > row(out, "new head, untrained body frozen")[0] + 3
