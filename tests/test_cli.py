@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import threadpoolctl
+from threadpoolctl import threadpool_info
 
 import wengert
 from wengert import cli, system
@@ -186,9 +186,7 @@ def test_limits_of_containers(tmp_path, monkeypatch):
 
 def test_blas_threads_are_put_back():
     def threads():
-        return [
-            p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"
-        ]
+        return [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
 
     before = threads()
     with system.blas_threads(1):
