@@ -174,6 +174,13 @@ WRONG = [
     (lambda: random.randint(3, 3), ArgumentError, "no integer from low to high"),
     (lambda: random.randint(0.5, 3), DtypeError, "bounds are integers"),
     (lambda: random.randint(3, dtype=wg.float32), DtypeError, "the result is integer"),
+    (
+        lambda: random.randint(0, 257, dtype=wg.uint8),
+        ArgumentError,
+        "does not fit uint8; got low=0",
+    ),
+    (lambda: random.randint(-1, 2, dtype=wg.uint8), ArgumentError, "does not fit uint8"),
+    (lambda: random.bits("ab"), DtypeError, r"\[bits\] a size"),
     (lambda: random.permutation(-1), ArgumentError, "not negative"),
     (lambda: random.permutation(wg.zeros(3), axis=1), WengertError, "no such axis"),
     (lambda: random.choice(0, (1,)), ArgumentError, "nothing to choose from"),

@@ -95,6 +95,11 @@ def test_randint_law():
     wide = random.randint(-(2**63), 2**63 - 1, (1000,), key=random.key(1)).numpy()
     assert wide.min() < -(2**62)
     assert wide.max() > 2**62
+    for low, high, dtype in [(-(2**63), 2**63, wg.int64), (0, 2**64 - 1, wg.uint64)]:
+        x = random.randint(low, high, (1000,), dtype=dtype, key=random.key(1)).numpy()
+        assert len(np.unique(x)) == 1000
+        assert abs(float(np.mean(x / 2**64)) - (0.5 if low == 0 else 0.0)) < 0.05
+    assert random.randint(0, 256, (9,), dtype=wg.uint8).dtype == wg.uint8
     each = random.randint(wg.asarray([0, 10]), wg.asarray([1, 11]), (5, 2), dtype=wg.int8)
     assert each.tolist() == [[0, 10]] * 5
     assert each.dtype == wg.int8

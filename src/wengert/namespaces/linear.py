@@ -16,6 +16,7 @@ from wengert.core.op import cast_to
 from wengert.core.rules import as_integer, broadcast, normalize_axis
 from wengert.core.spec import Shape
 from wengert.core.tensor import Tensor, as_tensor
+from wengert.namespaces.arguments import normalize_axes
 from wengert.namespaces.einstein import einsum
 from wengert.ops import contract as _ops
 from wengert.ops.contract import MATMUL, Labels, Subs, contract
@@ -466,14 +467,7 @@ def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
     Tensor([1, 4], dtype=int64)
     """
     x = as_tensor(x)
-    first, second = (normalize_axis("diagonal", a, x.ndim) for a in (axis1, axis2))
-    if first == second:
-        raise ArgumentError(
-            "diagonal",
-            "the two axes must differ",
-            met=f"axis1={axis1}, axis2={axis2}",
-            fix="name the axes of rows and of columns",
-        )
+    first, second = normalize_axes("diagonal", (axis1, axis2), x.ndim)
     offset = as_integer("diagonal", "the offset", offset)
     rest = tuple(a for a in range(x.ndim) if a not in (first, second))
     out: Tensor = _ops.diagonal(permute(x, axes=(*rest, first, second)), offset=offset)

@@ -92,21 +92,36 @@ def randint(
             "randint", "the result is integer", met=f"dtype={dtype}", fix="pass an integer dtype"
         )
     draw = Draw("randint", shape, None, key, generator, low=bounds[0], high=bounds[1])
-    if not any(b.is_symbolic for b in bounds) and not np.all(bounds[0]._data < bounds[1]._data):
+    if not any(b.is_symbolic for b in bounds):
+        _check_range(bounds[0]._data, bounds[1]._data, dtype)
+    # Modulo 2⁶⁴, so that ranges wider than int64, and those of uint64, need no case of their own.
+    first, end = (F.astype(b, dtypes.uint64) for b in bounds)
+    words, span = draw.source.bits(draw.shape, dtypes.uint64), F.subtract(end, first)
+    offset = F.where(F.equal(span, 0), words, F.remainder(words, span))  # 0: of all 2⁶⁴
+    return F.astype(F.add(offset, first), dtype)
+
+
+def _check_range(low: np.ndarray[Any, Any], high: np.ndarray[Any, Any], dtype: Any) -> None:
+    if not np.all(low < high):
         raise ArgumentError(
             "randint",
             "no integer from low to high - 1",
             met=f"low={low}, high={high}",
             fix="high is exclusive: pass high > low",
         )
-    first = F.astype(bounds[0], dtypes.int64)
-    span = F.astype(F.subtract(F.astype(bounds[1], dtypes.int64), first), dtypes.uint64)
-    offset = F.remainder(draw.source.bits(draw.shape, dtypes.uint64), span)
-    return F.astype(F.add(F.astype(offset, dtypes.int64), first), dtype)
+    limits = np.iinfo(dtype)
+    if low.size and (int(low.min()) < limits.min or int(high.max()) - 1 > limits.max):
+        raise ArgumentError(
+            "randint",
+            f"the range does not fit {dtype}",
+            met=f"low={low}, high={high}",
+            fix="pass a wider dtype",
+        )
 
 
 def _integer_bound(bound: Any) -> Tensor:
-    found = as_tensor(bound)
+    wide = isinstance(bound, int) and 2**63 <= bound < 2**64
+    found = as_tensor(np.uint64(bound) if wide else bound)
     if dtypes.is_integer(found.dtype):
         return found
     raise DtypeError(

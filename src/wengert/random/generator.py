@@ -21,6 +21,7 @@ from wengert.core.spec import Shape, Spec, describe
 from wengert.core.state import state
 from wengert.core.tensor import Tensor
 from wengert.core.variable import Variable
+from wengert.namespaces.arguments import as_shape
 from wengert.ops.random import DRAW, FOLD, SEED, SPLIT, blocks_for, philox, random_bits, seed_words
 
 __all__ = [
@@ -340,7 +341,7 @@ def bits(
     >>> wg.random.bits((2,), key=wg.random.key(0)).tolist()
     [5482270160026491781, 16759516986672676471]
     """
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    sizes = as_shape("bits", shape)
     return source("bits", key, generator).bits(sizes, dtypes.as_dtype(dtype))
 
 
