@@ -134,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(parser: Parser, options: Any, given: list[str], rest: list[str]) -> int:
+    if options.command in ("demo", "train"):
+        system.keep_freed_memory()
     if options.command == "demo":
         return _recipe("digits", "wengert demo", rest)
     if options.command == "train":

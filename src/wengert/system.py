@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -149,6 +150,27 @@ def blas_threads(limit: int) -> Iterator[None]:
         return
     with threadpool_limits(limit, user_api="blas"):
         yield
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep the memory of arrays that are gone, for the next ones.
+
+    An eager training step makes and drops the same large arrays again and again. Where glibc gives
+    each one back to the system, the next step pays for new pages. This is a setting of the whole
+    process, so the library never makes it by itself; `wengert demo` and `wengert train` do, and a
+    program of your own may. Returns whether it took effect (only glibc has it).
+
+    >>> from wengert.system import keep_freed_memory
+    >>> keep_freed_memory() in (True, False)
+    True
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    # 32 MiB is the most that glibc takes for the second.
+    return bool(mallopt(trim_threshold, 1 << 30)) and bool(mallopt(mmap_threshold, 32 << 20))
 
 
 def extras() -> dict[str, dict[str, str | None]]:
