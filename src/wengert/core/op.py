@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from wengert.core import site
-from wengert.core.dtypes import DType, as_dtype, is_float
+from wengert.core.dtypes import as_dtype, is_float
 from wengert.core.errors import WengertError
 from wengert.core.node import Data, Node
 from wengert.core.sample import Sampler
@@ -320,6 +320,3 @@ def cast_to(x: Tensor, dtype: Any) -> Tensor:
         return x
     result: Tensor = REGISTRY["cast"](x, dtype=dtype)
     return result
-
-
-DTypeRule = Callable[..., DType]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -65,14 +64,3 @@ class recording:
                 return f(*args, **kwargs)
 
         return switched
-
-
-@contextmanager
-def derived_from(origin: Origin, phase: str) -> Iterator[None]:
-    """Let the nodes made inside carry `origin`, marked with the `phase` that derived them."""
-    before = state.origin
-    state.origin = (origin[0], origin[1], origin[2], phase or origin[3])
-    try:
-        yield
-    finally:
-        state.origin = before
