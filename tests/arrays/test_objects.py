@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert.core.errors import ArgumentError, BoundsError, DtypeError, GradientError
+from wengert.core.errors import ArgumentError, BoundsError, DtypeError, GradientError, ShapeError
 
 # -- copies and pickles ------------------------------------------------------------------------
 
@@ -121,6 +121,8 @@ REFUSED = [
     (lambda: wg.round(M, 1.5), DtypeError, r"\[round\] the number of decimals"),
     (lambda: wg.one_hot([0], 2.5), DtypeError, r"\[one_hot\] the number of classes"),
     (lambda: wg.delete(M, 0.5), DtypeError, r"\[delete\] indices must be integers"),
+    (lambda: wg.delete(M, [True, False]), ShapeError, r"\[delete\] .* mask of the axis; got bool"),
+    (lambda: wg.insert(M, [[0]], 1.0), ShapeError, r"\[insert\] .* for an axis of size 6"),
     (lambda: wg.digitize(M, 1.0), ArgumentError, r"\[digitize\] the bins must be 1-d"),
 ]
 
@@ -149,6 +151,12 @@ def test_an_empty_list_holds_no_indices() -> None:
     assert wg.insert(wg.arange(3), [], []).tolist() == [0, 1, 2]
     assert [i.shape for i in wg.ix_([0, 1], [])] == [i.shape for i in np.ix_([0, 1], [])]
     assert [i.shape for i in wg.ix_([0, 1], [2])] == [(2, 1), (1, 1)]
+
+
+def test_a_mask_says_where_to_insert() -> None:
+    x, mask = np.arange(6).reshape(2, 3), [True, False, True]
+    assert wg.insert(x, mask, 9, axis=1).tolist() == np.insert(x, mask, 9, axis=1).tolist()
+    assert wg.delete(x, mask, axis=1).tolist() == np.delete(x, mask, axis=1).tolist()
 
 
 def test_segment_ids_of_any_integer_dtype() -> None:

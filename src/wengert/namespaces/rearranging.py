@@ -271,16 +271,24 @@ def _places(obj: Any, n: int, op: str) -> Any:
         return np.zeros(0, np.intp)  # whatever the dtype: an empty list has that of floats
     if values.dtype.kind not in "iub":
         raise DtypeError(op, "indices must be integers", met=describe(values), fix="cast to int")
-    if values.dtype != bool:
-        top = n if op == "insert" else n - 1
-        bad = values[(values < -n) | (values > top)]
-        if bad.size:
-            raise ArgumentError(
-                op,
-                "an index is out of bounds",
-                met=f"{bad.flat[0]} for an axis of size {n}",
-                fix=f"use {-n} to {top}",
-            )
+    if values.ndim > 1 or (values.dtype == bool and values.shape != (n,)):
+        raise ShapeError(
+            op,
+            "takes an index, a list of indices, or a mask of the axis",
+            met=f"{describe(values)} for an axis of size {n}",
+            fix=f"pass a mask of shape ({n},), or flatten the indices",
+        )
+    if values.dtype == bool:
+        return np.flatnonzero(values)
+    top = n if op == "insert" else n - 1
+    bad = values[(values < -n) | (values > top)]
+    if bad.size:
+        raise ArgumentError(
+            op,
+            "an index is out of bounds",
+            met=f"{bad.flat[0]} for an axis of size {n}",
+            fix=f"use {-n} to {top}",
+        )
     return values
 
 
