@@ -154,7 +154,7 @@ def test_an_empty_list_holds_no_indices() -> None:
 
 
 def test_a_mask_says_where_to_insert() -> None:
-    x, mask = np.arange(6).reshape(2, 3), [True, False, True]
+    x, mask = np.arange(6).reshape(2, 3), np.array([True, False, True])
     assert wg.insert(x, mask, 9, axis=1).tolist() == np.insert(x, mask, 9, axis=1).tolist()
     assert wg.delete(x, mask, axis=1).tolist() == np.delete(x, mask, axis=1).tolist()
 
