@@ -1,11 +1,13 @@
 """Pytrees: nested containers whose leaves are tensors, arrays, numbers or anything else.
 
-Lists, tuples, named tuples, dicts (keys in sorted order) and None (no leaf) are containers;
-`register_pytree_node` adds a class. Modules register themselves, so a model is a pytree.
+Lists, tuples, named tuples, dicts (keys in sorted order; an `OrderedDict`'s in its own) and None
+(no leaf) are containers; `register_pytree_node` adds a class. Modules register themselves, so a
+model is a pytree.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -69,6 +71,16 @@ _REGISTRY: dict[type, _Container] = {
     dict: _Container(
         lambda v: ([v[k] for k in _keys(v)], _keys(v)),
         lambda keys, c: dict(zip(keys, c, strict=True)),
+        lambda v: [f"[{k!r}]" for k in _keys(v)],
+    ),
+    OrderedDict: _Container(
+        lambda v: (v.values(), tuple(v)),
+        lambda keys, c: OrderedDict(zip(keys, c, strict=True)),
+        lambda v: [f"[{k!r}]" for k in v],
+    ),
+    defaultdict: _Container(
+        lambda v: ([v[k] for k in _keys(v)], (v.default_factory, _keys(v))),
+        lambda aux, c: defaultdict(aux[0], zip(aux[1], c, strict=True)),
         lambda v: [f"[{k!r}]" for k in _keys(v)],
     ),
 }
