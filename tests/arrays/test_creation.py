@@ -46,6 +46,11 @@ VALUES: list[tuple[Any, str]] = [
 ]
 
 
+def test_a_complex_number_without_imaginary_part_is_real() -> None:
+    assert wg.asarray(complex(1.5)).dtype == wg.float32
+    assert float(wg.asarray(complex(1.5), dtype=wg.float64)) == 1.5
+
+
 @pytest.mark.parametrize(("value", "dtype"), VALUES, ids=lambda v: repr(v)[:30].split(" at 0x")[0])
 def test_values_and_dtypes(value: Any, dtype: str) -> None:
     x = wg.asarray(value)

@@ -33,6 +33,7 @@ def asarray(
     these, or anything with the array, DLPack or buffer protocol. A list that holds tensors is
     stacked, differentiably. Memory is shared where it can be unless `copy=True`: a change made
     later to a shared NumPy array is seen by the tensor. `copy=False` raises where a copy is needed.
+    A Python complex number is taken where its imaginary part is 0: dtypes are real.
 
     >>> import wengert as wg
     >>> wg.asarray([[1, 2], [3, 4]], dtype=wg.float64)
@@ -42,6 +43,8 @@ def asarray(
     wanted = None if dtype is None else dtypes.as_dtype(dtype)
     if isinstance(obj, Tensor):
         return _from_tensor(obj, wanted, copy)
+    if obj.__class__ is complex and not obj.imag:
+        obj = obj.real
     if obj.__class__ in NUMBERS:
         _refuse_to_share(copy, "a Python number")
         return Tensor(number_data(obj, wanted))
