@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 
 import numpy as np
 import pytest
@@ -201,9 +200,6 @@ def test_time_series_of_unequal_length(tmp_path):
             data.read_ts(tmp_path / "bad.ts")
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("networkx") is None, reason="networkx is not installed"
-)
 def test_karate_club():
     graph = data.karate_club()
     assert graph.edges.shape == (2, 78)
