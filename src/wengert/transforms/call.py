@@ -79,6 +79,33 @@ class Call:
         return definition.unflatten(self.release(leaves, connected))
 
 
+class LinearMap:
+    """A function linearised at a point: its recorded graph, for a walk in either direction.
+    A subclass is called with (co)tangents and walks."""
+
+    def __init__(
+        self, call: Call, outputs: list[Tensor], out_tree: TreeDef, in_tree: TreeDef
+    ) -> None:
+        self.call, self.outputs, self.out_tree, self.in_tree = call, outputs, out_tree, in_tree
+        self.nodes, self.connected = call.linear_graph(outputs)
+
+    @classmethod
+    def at(cls, name: str, f: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> Any:
+        """`(f(*primals), the map)`; with `has_aux`, `(result, the map, aux)`."""
+        check_function(name, f)
+        leaves, in_tree = flatten_floating(name, primals)
+        call = Call(name, leaves)
+        result = call.run(f, *in_tree.unflatten(call.inputs))
+        aux = None
+        if has_aux:
+            result, aux = split_aux(name, result)
+        outputs, out_tree = tree_flatten(result)
+        outputs = [as_tensor(o) for o in outputs]
+        linear = cls(call, outputs, out_tree, in_tree)
+        value = out_tree.unflatten(call.release(outputs, linear.connected))
+        return (value, linear, call.release_tree(aux)) if has_aux else (value, linear)
+
+
 def _is_connected(p: Any) -> bool:
     """Whether a derivative with respect to `p` is one that something further out tracks."""
     if not isinstance(p, Tensor) or p._node is None:

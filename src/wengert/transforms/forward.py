@@ -14,17 +14,9 @@ from wengert.core.errors import ArgumentError
 from wengert.core.node import Node, freed
 from wengert.core.op import cast_to
 from wengert.core.state import recording, state
-from wengert.core.tensor import Tensor, as_tensor
-from wengert.core.tree import TreeDef, tree_flatten
+from wengert.core.tensor import Tensor
 from wengert.ops.movement import broadcast_to
-from wengert.transforms.call import (
-    Call,
-    check_function,
-    flatten_floating,
-    match,
-    of_each,
-    split_aux,
-)
+from wengert.transforms.call import LinearMap, match, of_each
 
 __all__ = ["jvp", "linearize"]
 
@@ -54,14 +46,8 @@ def push(nodes: Sequence[Node], tangents: dict[Node, Any]) -> dict[Node, Any]:
     return known
 
 
-class _Pushforward:
+class _Pushforward(LinearMap):
     """What `linearize` returns: tangents of the primals to the tangent of the result."""
-
-    def __init__(
-        self, call: Call, outputs: list[Tensor], out_tree: TreeDef, in_tree: TreeDef
-    ) -> None:
-        self.call, self.outputs, self.out_tree, self.in_tree = call, outputs, out_tree, in_tree
-        self.nodes, self.connected = call.linear_graph(outputs)
 
     def __call__(self, *tangents: Any) -> Any:
         inputs = self.call.inputs
@@ -84,20 +70,7 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
     >>> float(f_jvp(1.0)), float(f_jvp(0.5))
     (6.0, 3.0)
     """
-    check_function("jvp", f)
-    leaves, treedef = flatten_floating("jvp", primals)
-    call = Call("jvp", leaves)
-    result = call.run(f, *treedef.unflatten(call.inputs))
-    aux = None
-    if has_aux:
-        result, aux = split_aux("jvp", result)
-    outputs, out_tree = tree_flatten(result)
-    outputs = [as_tensor(o) for o in outputs]
-    pushforward = _Pushforward(call, outputs, out_tree, treedef)
-    value = out_tree.unflatten(call.release(outputs, pushforward.connected))
-    if not has_aux:
-        return value, pushforward
-    return value, pushforward, call.release_tree(aux)
+    return _Pushforward.at("jvp", f, primals, has_aux)
 
 
 def jvp(

@@ -11,9 +11,9 @@ from wengert.core.errors import GradientError
 from wengert.core.spec import describe
 from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor, as_tensor
-from wengert.core.tree import TreeDef, tree_flatten
 from wengert.transforms.call import (
     Call,
+    LinearMap,
     check_function,
     flatten_floating,
     match,
@@ -42,30 +42,11 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 
     Source: Linnainmaa 1976; Rumelhart, Hinton and Williams 1986.
     """
-    check_function("vjp", f)
-    leaves, treedef = flatten_floating("vjp", primals)
-    call = Call("vjp", leaves)
-    result = call.run(f, *treedef.unflatten(call.inputs))
-    aux = None
-    if has_aux:
-        result, aux = split_aux("vjp", result)
-    outputs, out_tree = tree_flatten(result)
-    outputs = [as_tensor(o) for o in outputs]
-    pullback = _Pullback(call, outputs, out_tree, treedef)
-    value = out_tree.unflatten(call.release(outputs, pullback.connected))
-    if not has_aux:
-        return value, pullback
-    return value, pullback, call.release_tree(aux)
+    return _Pullback.at("vjp", f, primals, has_aux)
 
 
-class _Pullback:
+class _Pullback(LinearMap):
     """What `vjp` returns: cotangents of the result to cotangents of the primals."""
-
-    def __init__(
-        self, call: Call, outputs: list[Tensor], out_tree: TreeDef, in_tree: TreeDef
-    ) -> None:
-        self.call, self.outputs, self.out_tree, self.in_tree = call, outputs, out_tree, in_tree
-        self.nodes, self.connected = call.linear_graph(outputs)
 
     def __call__(self, cotangent: Any) -> Any:
         cts = match("vjp", cotangent, self.outputs, self.out_tree, "cotangent")
