@@ -23,6 +23,7 @@ import numpy as np
 from wengert.core import site
 from wengert.core.dtypes import as_dtype, is_float
 from wengert.core.errors import WengertError
+from wengert.core.lowering import Lowering
 from wengert.core.node import Data, Node
 from wengert.core.sample import Sampler
 from wengert.core.spec import Spec, describe
@@ -82,6 +83,7 @@ class Op:
     work : `work(result, *operands, **params)`, given as anything with a shape and a dtype: the
         number of floating-point operations, a multiply-add counted as two. Ops that only move,
         choose or compare need none
+    lower : how the compiler writes it; None calls the reference from inside the program
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Op:
         several: bool = False,
         keeps: Sequence[str] = (),
         work: Work | None = None,
+        lower: Lowering | None = None,
     ) -> None:
         assert name not in REGISTRY, f"op {name!r} is declared twice"
         self.name = name
@@ -111,6 +114,7 @@ class Op:
         self.samples = samples
         self.cost = cost
         self.work = work
+        self.lower = lower
         self.several = several
         self.always_keeps = set(keeps)
         self.keep_all = "all" in keeps

@@ -12,6 +12,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
 from wengert.core.errors import ArgumentError, AxisError, DtypeError, ShapeError
+from wengert.core.lowering import Lowering, pointwise
 from wengert.core.node import Node
 from wengert.core.op import NO_PARAMS, REGISTRY, Op, Work, bind, cast_to
 from wengert.core.sample import Sample, Sampler, Wrong
@@ -103,6 +104,7 @@ class Elementwise(Op):
         gives: str,
         cost: str,
         samples: Sampler,
+        lower: Lowering | None = None,
     ) -> None:
         self.takes, self.gives = takes, gives
         super().__init__(
@@ -115,6 +117,7 @@ class Elementwise(Op):
             batch=self._batch,
             cost=cost,
             samples=samples,
+            lower=lower,
         )
         self.accepts: dict[DType, bool] = {}
         for dtype in dtypes.ALL:
@@ -197,17 +200,19 @@ def elementwise(
     domain: tuple[float, float] = (-2.0, 2.0),
     samples: Sampler | None = None,
     cost: str = "memory",
+    lower: Lowering | Callable[..., Any] | None = None,
 ) -> Any:
     """Declare an element-wise op from its partial derivatives, one an operand.
 
     `takes` names the kinds of dtype it accepts, `gives` is "same" or "bool". `domain` is where
-    random test inputs are drawn; `samples` replaces that default sampler.
+    random test inputs are drawn; `samples` replaces that default sampler. `lower` may be the bare
+    rule of a `Pointwise`.
     """
     operands = ("x", "y")[: len(partials)]
     draw = samples or _elementwise_sampler(len(partials), domain, takes)
     kind = (Unary, Binary)[len(partials) - 1]
     rules = partials if any(p is not None for p in partials) else ()
-    return kind(name, reference, rules, operands, takes, gives, cost, draw)
+    return kind(name, reference, rules, operands, takes, gives, cost, draw, pointwise(lower))
 
 
 def _elementwise_sampler(arity: int, domain: tuple[float, float], takes: str) -> Sampler:
@@ -253,6 +258,7 @@ def linear(
     samples: Sampler,
     cost: str = "memory",
     work: Work | None = None,
+    lower: Lowering | Callable[..., Any] | None = None,
 ) -> Linear:
     """Declare a linear op of one operand `x` from its transpose `transpose(g, …)`."""
     return Linear(
@@ -266,6 +272,7 @@ def linear(
         samples=samples,
         cost=cost,
         work=work,
+        lower=pointwise(lower),
     )
 
 
@@ -296,6 +303,7 @@ def multilinear(
     samples: Sampler,
     cost: str = "compute",
     work: Work | None = None,
+    lower: Lowering | None = None,
 ) -> Multilinear:
     """Declare a (multi)linear contraction from its transpose in each operand."""
     return Multilinear(
@@ -309,6 +317,7 @@ def multilinear(
         samples=samples,
         cost=cost,
         work=work,
+        lower=lower,
     )
 
 
@@ -326,6 +335,7 @@ def custom(
     several: bool = False,
     keeps: Sequence[str] = (),
     work: Work | None = None,
+    lower: Lowering | Callable[..., Any] | None = None,
 ) -> Op:
     """Declare an op with tangent and cotangent rules given, one each an operand.
 
@@ -346,6 +356,7 @@ def custom(
         several=several,
         keeps=keeps,
         work=work,
+        lower=pointwise(lower),
     )
 
 
