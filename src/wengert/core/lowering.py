@@ -34,3 +34,47 @@ class Pointwise(Lowering):
 def pointwise(lower: Lowering | Callable[..., Any] | None) -> Lowering | None:
     """A lowering as it is; a bare rule as a `Pointwise`."""
     return lower if lower is None or isinstance(lower, Lowering) else Pointwise(lower)
+
+
+@dataclass(frozen=True)
+class View(Lowering):
+    """Each entry of the result is an entry of the one operand: `rule(place, x, **params)` gives its
+    index from `place`, the `core.index.Place` of the result's entry; `x` is the operand's spec."""
+
+    rule: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Indexed(Lowering):
+    """Each entry of the result is computed from few entries of the operands, anywhere in them.
+
+    `rule(b, place, *operands, **params)` writes it: `b` is a `compiler.nest.Builder`, which reads
+    operands at any index, under conditions, and applies pointwise rules.
+    """
+
+    rule: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Reduction(Lowering):
+    """Entries along the axes `params["axis"]` (an int, or a tuple) are combined into one.
+
+    A reduction carries one number or several (the largest value, and where it stands). `start(d)`
+    gives what to begin with for operands of dtype `d`, one number for each dtype in `carries(d)`.
+    `feed(k, x, position)` makes carried values of one entry; `position` is its place along the
+    reduced axes, row-major, as int64. `combine(k, a, b)` joins two lists of them and may be applied
+    in any grouping, with `a` always before `b`. `finish(k, a)` gives the result.
+    """
+
+    start: Callable[[DType], Sequence[Any]]
+    feed: Callable[..., Sequence[Any]]
+    combine: Callable[..., Sequence[Any]]
+    finish: Callable[..., Any] = lambda k, a: a[0]
+    carries: Callable[[DType], Sequence[DType]] = lambda d: (d,)
+
+
+@dataclass(frozen=True)
+class Native(Lowering):
+    """A computation with a kernel of its own, by the name of its maker in `compiler.kernels`."""
+
+    maker: str

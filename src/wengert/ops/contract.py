@@ -23,6 +23,8 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError
+from wengert.core.index import Place
+from wengert.core.lowering import Indexed, Native, View
 from wengert.core.op import Array, Op
 from wengert.core.rules import linear, multilinear
 from wengert.core.sample import Sample, Wrong
@@ -231,6 +233,7 @@ contract: Op = multilinear(
     _x_transpose,
     _y_transpose,
     work=_contract_work,
+    lower=Native("contraction"),
     batch=_contract_batch,
     samples=_contract_samples,
 )
@@ -272,6 +275,13 @@ diagonal: Op = linear(
         Wrong((rng.normal(size=(3,)),), {"offset": 0}, ShapeError, "takes a matrix"),
     ],
     cost="view",
+    lower=View(
+        lambda place, x, offset: (
+            *place.index[:-1],
+            place.index[-1] + max(0, -offset),
+            place.index[-1] + max(0, offset),
+        )
+    ),
 )
 
 
@@ -300,6 +310,14 @@ def _embed_spec(x: Shaped, offset: int, shape: Shape) -> Spec:
     return Spec((*x.shape[:-1], *shape), x.dtype)
 
 
+def _embedded_entry(b: Any, place: Place, x: Any, offset: int, shape: Shape) -> Any:
+    *lead, row, column = place.index
+    at = row + -max(0, -offset)
+    off = column + row * -1 + -offset
+    conditions = [b.inside(at, 0, x.shape[-1]), b.inside(off, 0, 1)]
+    return b.guarded(conditions, lambda: b.read(x, (*lead, at)), b.number(0, x.dtype))
+
+
 # Matrices of the given shape that are zero but for x on one diagonal.
 diagonal_embed: Op = linear(
     "diagonal_embed",
@@ -314,4 +332,5 @@ diagonal_embed: Op = linear(
         Sample((rng.normal(size=(0,)),), {"offset": 5, "shape": (2, 2)}),
         Wrong((rng.normal(size=(3,)),), {"offset": 1, "shape": (3, 3)}, ShapeError, "one entry"),
     ],
+    lower=Indexed(_embedded_entry),
 )

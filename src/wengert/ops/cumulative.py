@@ -9,6 +9,8 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import AxisError, ShapeError
+from wengert.core.index import Place
+from wengert.core.lowering import Indexed
 from wengert.core.op import Array, Op
 from wengert.core.rules import custom, linear, no_such_axis, one_an_input
 from wengert.core.sample import Sample, Sampler, Wrong
@@ -58,6 +60,13 @@ def _delay(x: Array, axis: int, by: int) -> Array:
     return out
 
 
+def _delayed_entry(b: Any, place: Place, x: Any, axis: int, by: int) -> Any:
+    index = list(place.index)
+    index[axis] = index[axis] + -by
+    holds = b.inside(index[axis], 0, x.shape[axis])
+    return b.guarded([holds], lambda: b.read(x, index), b.number(0, x.dtype))
+
+
 delay: Op = linear(
     "delay",
     _delay,
@@ -69,6 +78,7 @@ delay: Op = linear(
         Sample((rng.normal(size=(3, 2)),), {"axis": 0, "by": -1}),
         Wrong((rng.normal(size=(2,)),), {"axis": 1, "by": 1}, AxisError, "no such axis"),
     ],
+    lower=Indexed(_delayed_entry),
 )
 
 

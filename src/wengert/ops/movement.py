@@ -10,6 +10,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, ShapeError
+from wengert.core.lowering import View
 from wengert.core.op import Op, cast_to
 from wengert.core.rules import custom, linear
 from wengert.core.sample import Sample, Wrong
@@ -43,6 +44,7 @@ reshape: Op = linear(
         Wrong((rng.normal(size=(2, 3)),), {"shape": (4,)}, ShapeError, "number of elements"),
     ],
     cost="view",
+    lower=View(lambda place, x, shape: place.reshaped(x.shape)),
 )
 
 
@@ -76,6 +78,7 @@ permute: Op = linear(
         Wrong((rng.normal(size=(2, 3)),), {"axes": (0, 0)}, ArgumentError, "each axis once"),
     ],
     cost="view",
+    lower=View(lambda place, x, axes: tuple(place.index[i] for i in _inverse(axes))),
 )
 
 
@@ -118,6 +121,7 @@ broadcast_to: Op = linear(
         Wrong((rng.normal(size=(2,)),), {"shape": (3,)}, ShapeError, "cannot be broadcast"),
     ],
     cost="view",
+    lower=View(lambda place, x, shape: place.broadcast(x.shape)),
 )
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from wengert.core.errors import ArgumentError, AxisError, BoundsError, DtypeError, ShapeError
+from wengert.core.index import Index, Place
+from wengert.core.lowering import Indexed, View
 from wengert.core.node import Node
 from wengert.core.op import Array, Op, bind
 from wengert.core.rules import custom, linear, no_such_axis, normalize_axis
@@ -94,6 +96,11 @@ slice: Op = linear(
         ),
     ],
     cost="view",
+    lower=View(
+        lambda place, x, start, stop, step: tuple(
+            i * s + a for i, a, s in zip(place.index, start, step, strict=True)
+        )
+    ),
 )
 
 
@@ -164,6 +171,21 @@ def _pad_batch(
     return found
 
 
+def _pad_entry(
+    b: Any, place: Place, x: Any, lo: Ints, hi: Ints, interior: Ints, value: float
+) -> Any:
+    """The operand's entry where the place is one of its own, else the filling value."""
+    inner = [i + -a for i, a in zip(place.index, lo, strict=True)]
+    conditions = []
+    for axis, (i, n, gap) in enumerate(zip(inner, x.shape, interior, strict=True)):
+        conditions.append(b.inside(i, 0, (n - 1) * (gap + 1) + 1 if n else 0))
+        if gap:
+            inner[axis], fits = b.divided(i, gap + 1)
+            conditions.append(fits)
+    filling = b.number(value, x.dtype)
+    return b.guarded(conditions, lambda: b.read(x, inner), filling) if x.size else filling
+
+
 pad: Op = custom(
     "pad",
     _pad,
@@ -185,6 +207,7 @@ pad: Op = custom(
             "must not be negative",
         ),
     ],
+    lower=Indexed(_pad_entry),
 )
 
 
@@ -210,6 +233,11 @@ flip: Op = linear(
         Wrong((rng.normal(size=(2,)),), {"axes": (1,)}, AxisError, "no such axis"),
     ],
     cost="view",
+    lower=View(
+        lambda place, x, axes: tuple(
+            i * -1 + (x.shape[a] - 1) if a in axes else i for a, i in enumerate(place.index)
+        )
+    ),
 )
 
 
@@ -291,6 +319,26 @@ def _concatenate_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
     ]
 
 
+def _concatenate_entry(b: Any, place: Place, *xs: Any, axis: int, sizes: Ints) -> Any:
+    """The entry of the operand that the place belongs to: the last one, unless it is before it."""
+    starts = [builtins.sum(sizes[:i]) for i in range(len(xs))]
+    pairs = [(x, start) for x, start in zip(xs, starts, strict=True) if x.shape[axis]]
+
+    def entry(x: Any, start: int) -> Any:
+        index = [i + -start if a == axis else i for a, i in enumerate(place.index)]
+        return b.read(x, index)
+
+    found = b.guarded(
+        [b.inside(place.index[axis], pairs[-1][1], builtins.sum(sizes))],
+        lambda: entry(*pairs[-1]),
+        b.number(0, xs[0].dtype),
+    )
+    for x, start in reversed(pairs[:-1]):
+        here = b.inside(place.index[axis], start, start + x.shape[axis])
+        found = b.guarded([here], lambda x=x, start=start: entry(x, start), found)
+    return found
+
+
 concatenate: Op = Concatenate(
     "concatenate",
     lambda *xs, axis, sizes: np.concatenate(xs, axis),
@@ -300,6 +348,7 @@ concatenate: Op = Concatenate(
     jvps=(lambda g: g,),
     batch=_concatenate_batch,
     samples=_concatenate_samples,
+    lower=Indexed(_concatenate_entry),
 )
 
 
@@ -352,6 +401,23 @@ def _put_slice_batch(
     return new
 
 
+def _put_slice_entry(
+    b: Any, place: Place, x: Any, u: Any, start: Ints, stop: Ints, step: Ints
+) -> Any:
+    """The new value where the place lies in the slice, else the old one."""
+    inner: list[Index] = []
+    conditions = []
+    for i, a, s, n in zip(place.index, start, step, u.shape, strict=True):
+        at = i + -a
+        conditions.append(b.inside(at, 0, (n - 1) * s + 1 if n else 0))
+        if s > 1:
+            at, fits = b.divided(at, s)
+            conditions.append(fits)
+        inner.append(at)
+    old = b.read(x, place.index)
+    return b.guarded(conditions, lambda: b.read(u, inner), old) if u.size else old
+
+
 put_slice: Op = PutSlice(
     "put_slice",
     _put_slice,
@@ -377,4 +443,5 @@ put_slice: Op = PutSlice(
             "shape of the slice",
         ),
     ],
+    lower=Indexed(_put_slice_entry),
 )

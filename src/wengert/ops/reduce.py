@@ -9,6 +9,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, AxisError
+from wengert.core.lowering import Reduction
 from wengert.core.op import Array, Op, cast_to
 from wengert.core.rules import custom, linear, no_such_axis, normalize_axis, one_an_input
 from wengert.core.sample import Sample, Sampler, Wrong
@@ -83,6 +84,32 @@ def shift(axis: Axes) -> Axes:
     return tuple([a + 1 for a in axis])
 
 
+def _as_is(k: Any, x: Any, position: Any) -> tuple[Any, ...]:
+    return (x,)
+
+
+def _folding(start: Any, combine: Any) -> Reduction:
+    """The lowering of a reduction that carries one number: what to begin with, and two into one."""
+    begin = start if callable(start) else lambda dtype: start
+    return Reduction(
+        lambda dtype: (begin(dtype),), _as_is, lambda k, a, b: (combine(k, a[0], b[0]),)
+    )
+
+
+def _least(dtype: Any) -> Any:
+    """The neutral element of the maximum."""
+    if dtype == dtypes.bool:
+        return False
+    return -math.inf if dtypes.is_float(dtype) else int(np.iinfo(dtype).min)
+
+
+def _greatest(dtype: Any) -> Any:
+    """The neutral element of the minimum."""
+    if dtype == dtypes.bool:
+        return True
+    return math.inf if dtypes.is_float(dtype) else int(np.iinfo(dtype).max)
+
+
 # -- sum and product ---------------------------------------------------------------------------
 
 
@@ -98,6 +125,7 @@ sum: Op = linear(
     reduced_spec,
     lambda g, x_spec, axis: spread(g, x_spec.shape, axis),
     work=one_an_input,
+    lower=_folding(0, lambda k, a, b: k.add(a, b)),
     batch=lambda size, args, batched, axis: sum(args[0], axis=shift(axis)),
     samples=lambda rng: [*reduce_samples(rng), Sample((rng.normal(size=(0, 2)),), {"axis": (0,)})],
 )
@@ -134,6 +162,7 @@ prod: Op = custom(
     jvps=(_prod_tangent,),
     vjps=(_prod_cotangent,),
     work=one_an_input,
+    lower=_folding(1, lambda k, a, b: k.mul(a, b)),
     batch=lambda size, args, batched, axis: prod(args[0], axis=axis + 1),
     samples=lambda rng: [
         Sample((rng.normal(size=(2, 3, 2)),), {"axis": 1}),
@@ -191,7 +220,7 @@ def _extreme_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
     ]
 
 
-def _extreme(name: str, ufunc: Any) -> Op:
+def _extreme(name: str, ufunc: Any, lower: Reduction) -> Op:
     def batch(size: int, args: Any, batched: Any, axis: Axes) -> Any:
         return op(args[0], axis=shift(axis))
 
@@ -204,12 +233,13 @@ def _extreme(name: str, ufunc: Any) -> Op:
         work=one_an_input,
         batch=batch,
         samples=_extreme_samples,
+        lower=lower,
     )
     return op
 
 
-max = _extreme("max", np.maximum)
-min = _extreme("min", np.minimum)
+max = _extreme("max", np.maximum, _folding(_least, lambda k, a, b: k.maximum(a, b)))
+min = _extreme("min", np.minimum, _folding(_greatest, lambda k, a, b: k.minimum(a, b)))
 
 
 # -- softmax and logsumexp ---------------------------------------------------------------------
@@ -331,7 +361,7 @@ logsumexp: Op = custom(
 # -- without derivative ------------------------------------------------------------------------
 
 
-def _truth(name: str, ufunc: Any) -> Op:
+def _truth(name: str, ufunc: Any, neutral: bool) -> Op:
     def infer(x: Shaped, axis: Axes) -> Spec:
         return Spec(reduced_spec(x, axis, name).shape, dtypes.bool)
 
@@ -350,15 +380,40 @@ def _truth(name: str, ufunc: Any) -> Op:
         infer,
         batch=batch,
         samples=draw,
+        lower=Reduction(
+            lambda dtype: (neutral,),
+            lambda k, x, position: (k.truthy(x),),
+            lambda k, a, b: (a[0] & b[0] if neutral else a[0] | b[0],),
+            carries=lambda dtype: (dtypes.bool,),
+        ),
     )
     return op
 
 
-all = _truth("all", np.logical_and)
-any = _truth("any", np.logical_or)
+all = _truth("all", np.logical_and, True)
+any = _truth("any", np.logical_or, False)
 
 
-def _arg(name: str, reference: Any) -> Op:
+def _further(sign: int) -> Any:
+    """Which of two (value, place) is taken: NaN before all, then the more extreme value, then the
+    one that stands first."""
+
+    def combine(k: Any, a: Any, b: Any) -> Any:
+        (x, i), (y, j) = a, b
+        beyond = k.gt(y, x) if sign > 0 else k.lt(y, x)
+        same = k.eq(x, y)
+        if dtypes.is_float(k.dtype):
+            x_nan, y_nan = k.isnan(x), k.isnan(y)
+            beyond = k.either(beyond, k.both(y_nan, k.negated(x_nan)))
+            same = k.either(same, k.both(x_nan, y_nan))
+        earlier = k.f.compare("slt", j, i)
+        take = k.either(beyond, k.both(same, earlier))
+        return k.select(take, y, x), k.select(take, j, i)
+
+    return combine
+
+
+def _arg(name: str, reference: Any, sign: int) -> Op:
     def infer(x: Shaped, axis: int) -> Spec:
         return Spec(_nonempty(x, (axis,), name).shape, dtypes.int64)
 
@@ -371,9 +426,23 @@ def _arg(name: str, reference: Any) -> Op:
         Wrong((np.zeros(2),), {"axis": 1}, AxisError, "no such axis"),
         Wrong((np.zeros((0, 2)),), {"axis": 0}, ArgumentError, "an empty axis"),
     ]
-    op: Op = custom(name, lambda x, axis: reference(x, axis=axis), infer, batch=batch, samples=draw)
+    neutral = _least if sign > 0 else _greatest
+    op: Op = custom(
+        name,
+        lambda x, axis: reference(x, axis=axis),
+        infer,
+        batch=batch,
+        samples=draw,
+        lower=Reduction(
+            lambda dtype: (neutral(dtype), np.iinfo(np.int64).max),
+            lambda k, x, position: (x, position),
+            _further(sign),
+            lambda k, a: a[1],
+            lambda dtype: (dtype, dtypes.int64),
+        ),
+    )
     return op
 
 
-argmax = _arg("argmax", np.argmax)
-argmin = _arg("argmin", np.argmin)
+argmax = _arg("argmax", np.argmax, 1)
+argmin = _arg("argmin", np.argmin, -1)

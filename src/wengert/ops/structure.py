@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.core.lowering import View
 from wengert.core.node import Node
 from wengert.core.op import Array, Op
 from wengert.core.rules import custom, linear
@@ -39,6 +40,7 @@ alias: Op = linear(
     batch=lambda size, args, batched: args[0],
     samples=_one_array,
     cost="view",
+    lower=View(lambda place, x: place.index),
 )
 
 stop_gradient: Op = custom(
@@ -48,6 +50,7 @@ stop_gradient: Op = custom(
     batch=lambda size, args, batched: stop_gradient(args[0]),
     samples=_one_array,
     cost="view",
+    lower=View(lambda place, x: place.index),
 )
 
 

@@ -12,6 +12,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, ShapeError
+from wengert.core.index import Indices, Place
+from wengert.core.lowering import View
 from wengert.core.op import Array, Op
 from wengert.core.rules import linear, one_an_input
 from wengert.core.sample import Sample, Wrong
@@ -110,6 +112,14 @@ def _windows_transpose(
     return out
 
 
+def _windows_index(place: Place, x: Any, size: Sizes, stride: Sizes, dilation: Sizes) -> Indices:
+    count = len(size)
+    lead = len(x.shape) - count
+    outs, entries = place.index[lead : lead + count], place.index[lead + count :]
+    moved = [o * s + k * d for o, k, s, d in zip(outs, entries, stride, dilation, strict=True)]
+    return (*place.index[:lead], *moved)
+
+
 # windows[…, o…, k…] = x[…, stride·o + dilation·k …] over the last len(size) axes.
 windows: Op = linear(
     "windows",
@@ -145,6 +155,7 @@ windows: Op = linear(
         ),
     ],
     cost="view",
+    lower=View(_windows_index),
 )
 
 

@@ -1,0 +1,408 @@
+"""Fusion: which terms are computed together, and which ever stand in memory.
+
+Terms become *units* of work, in an order in which they can run:
+
+* a `NestUnit` is one loop nest: element-wise terms and reductions over the same positions;
+* a `KernelUnit` is a term with a kernel of its own (a contraction, a convolution, …);
+* a `LibraryUnit` is a term that calls its reference from inside the program.
+
+A term that is element-wise, a view or an indexed read is computed where it is needed, again in each
+nest that needs it, unless that costs more than to store it once. Then it is a *root*: it belongs to
+one nest, which stores it if another unit needs it. A root joins the nest of what it reads when both
+run over the same positions and nothing in between must happen first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from wengert.compiler.ir import Program, Term
+from wengert.compiler.nest import Builder, Conflict, Nest, reduced_axes
+from wengert.core.index import ZERO, Index, Indices, NeedsSplit, NotAffine, Place, reshaped
+from wengert.core.lowering import Indexed, Native, Pointwise, Reduction, View
+from wengert.core.spec import Shape
+
+RECOMPUTE = 40  # pointwise steps that are repeated rather than stored
+DEPTH = 48  # steps of one expression
+POINTS = 400  # of one nest
+
+
+@dataclass(eq=False)
+class Unit:
+    """Something that runs at once."""
+
+    number: int
+    roots: list[Term]
+
+
+@dataclass(eq=False)
+class NestUnit(Unit):
+    """A loop nest. `space` is the index of an array of `shape`, the positions that it runs over;
+    `outer` that of what is left of it after its reductions."""
+
+    builder: Builder
+    shape: Shape
+    space: Indices
+    outer_shape: Shape = ()
+    outer: Indices = ()
+
+    @property
+    def nest(self) -> Nest:
+        return self.builder.nest
+
+
+@dataclass(eq=False)
+class KernelUnit(Unit):
+    """A term with a kernel, by its maker's name."""
+
+    maker: str = ""
+
+
+@dataclass(eq=False)
+class LibraryUnit(Unit):
+    """A term that calls its reference."""
+
+
+@dataclass
+class Units:
+    """The units of a program, and where each stored term comes from."""
+
+    units: list[Unit]
+    home: dict[Term, Unit] = field(default_factory=dict)
+
+
+def is_fusible(term: Term) -> bool:
+    """Whether a term can be part of an expression in a loop nest."""
+    if term.op is None:
+        return term.is_constant and term.number is not None
+    lowering = term.op.lower
+    if isinstance(lowering, Reduction):
+        return _count(term) <= 1
+    if isinstance(lowering, Pointwise):
+        return all(a.dtype in lowering.dtypes for a in term.args)
+    return isinstance(lowering, (View, Indexed)) and len(term.specs) == 1
+
+
+def is_reduction(term: Term) -> bool:
+    """Whether a term is reduced by a loop nest."""
+    return term.op is not None and isinstance(term.op.lower, Reduction) and _count(term) > 1
+
+
+def _count(term: Term) -> int:
+    """How many entries a reduction combines into one."""
+    return prod(term.args[0].shape[a] for a in reduced_axes(term))
+
+
+def fuse(program: Program) -> Units:
+    """Divide a program into units."""
+    forced: set[Term] = set()
+    while True:
+        try:
+            return _Fusion(program, forced).run()
+        except Conflict as conflict:  # a term that no expression can contain: it is stored
+            assert conflict.term is not None
+            assert conflict.term not in forced
+            forced.add(conflict.term)
+
+
+class _Fusion:
+    def __init__(self, program: Program, forced: set[Term]) -> None:
+        self.program, self.forced = program, forced
+        self.terms = program.terms
+        self.users = program.users()
+        self.outputs = set(program.outputs)
+        self.cost: dict[Term, int] = {}
+        self.depth: dict[Term, int] = {}
+        self.found = Units([])
+        self.deps: list[set[int]] = []  # of each unit, the units that it reads from
+        self.reach: list[int] = []  # the same through others, as bits
+
+    makers: frozenset[str] = frozenset()
+
+    def run(self) -> Units:
+        self.roots = self._choose_roots()
+        for term in self.terms:
+            if term.op is None or (term not in self.roots):
+                continue
+            if is_fusible(term) or is_reduction(term):
+                self._place(term)
+            elif isinstance(term.op.lower, Native) and term.op.lower.maker in self.makers:
+                self._alone(KernelUnit(len(self.found.units), [term], term.op.lower.maker))
+            elif term.op.name != "pick":
+                self._alone(LibraryUnit(len(self.found.units), [term]))
+        return self.found
+
+    # -- what is stored ----------------------------------------------------------------------
+
+    def _choose_roots(self) -> set[Term]:
+        roots: set[Term] = set()
+        for term in self.terms:
+            if term.op is None:
+                self.cost[term] = self.depth[term] = 0
+                continue
+            if not is_fusible(term):
+                roots.add(term)
+                self.cost[term] = self.depth[term] = 0
+                continue
+            self._measure(term)
+            if self._is_root(term):
+                roots.add(term)
+                self.cost[term] = self.depth[term] = 0
+        return roots
+
+    def _measure(self, term: Term) -> None:
+        """What it takes to compute a fusible term from what stands in memory."""
+        own = 1
+        if isinstance(term.op and term.op.lower, View):
+            own = 0
+        self.cost[term] = min(own + sum(self.cost[a] for a in term.args), 10**6)
+        self.depth[term] = 1 + max([self.depth[a] for a in term.args], default=0)
+
+    def _is_root(self, term: Term) -> bool:
+        if term in self.forced:
+            return True
+        if term in self.outputs or self.depth[term] > DEPTH or self.cost[term] > POINTS // 4:
+            return True
+        users = self.users[term]
+        view = isinstance(term.op and term.op.lower, View)
+        for user in users:
+            if not is_fusible(user) and not is_reduction(user):
+                return True  # a kernel or a library reads it from memory
+        if view or len(users) < 2 or self.cost[term] == 0:
+            return False
+        return self.cost[term] > RECOMPUTE
+
+    # -- units -------------------------------------------------------------------------------
+
+    def _alone(self, unit: Unit) -> None:
+        """Add a unit that takes in nothing else."""
+        needed = self._sources(unit.roots[0].args)
+        self._append(unit, needed)
+
+    def _append(self, unit: Unit, needed: set[int]) -> None:
+        self.found.units.append(unit)
+        self.deps.append(needed)
+        reach = 0
+        for d in needed:
+            reach |= self.reach[d] | (1 << d)
+        self.reach.append(reach)
+        for root in unit.roots:
+            self.found.home[root] = unit
+
+    def _sources(self, terms: Iterable[Term]) -> set[int]:
+        """The units whose results an expression of these terms reads."""
+        found: set[int] = set()
+        stack, seen = list(terms), set()
+        while stack:
+            term = stack.pop()
+            if term in seen:
+                continue
+            seen.add(term)
+            home = self.found.home.get(term)
+            if home is not None:
+                found.add(home.number)
+            else:
+                stack.extend(term.args)
+        return found
+
+    def _stored(self, term: Term) -> bool:
+        """Whether a term stands in memory by the time a later unit runs."""
+        if term in self.found.home or term.is_input:
+            return True
+        if term.op is None:
+            return term.number is None
+        return term.op.name == "pick"
+
+    def _place(self, term: Term) -> None:
+        """Put a root into a nest that is there already, or into a new one."""
+        needed = self._sources(term.args)
+        for number in sorted(needed, reverse=True)[:4]:
+            unit = self.found.units[number]
+            if not isinstance(unit, NestUnit) or not self._may_join(number, needed):
+                continue
+            if self._join(unit, term):
+                self._joined(unit, term, needed)
+                return
+        self._new_nest(term, needed)
+
+    def _may_join(self, number: int, needed: set[int]) -> bool:
+        """No other source of the root may itself depend on the nest."""
+        return all(d == number or not self.reach[d] >> number & 1 for d in needed)
+
+    def _joined(self, unit: NestUnit, term: Term, needed: set[int]) -> None:
+        unit.roots.append(term)
+        self.found.home[term] = unit
+        fresh = needed - self.deps[unit.number] - {unit.number}
+        if not fresh:
+            return
+        self.deps[unit.number] |= fresh
+        gained = 0
+        for d in fresh:
+            gained |= self.reach[d] | (1 << d)
+        for other in range(len(self.reach)):
+            if other == unit.number or self.reach[other] >> unit.number & 1:
+                self.reach[other] |= gained
+
+    def _new_nest(self, term: Term, needed: set[int]) -> None:
+        shape = term.args[0].shape if is_reduction(term) else term.shape
+        dims = list(shape)
+        while True:
+            builder = Builder(Nest(list(dims)), self._stored)
+            space = _identity(dims, shape)
+            unit = NestUnit(len(self.found.units), [term], builder, shape, space)
+            try:
+                self._add(unit, term, space)
+                break
+            except NeedsSplit as split:
+                dims = self._split(dims, shape, split)
+        self._append(unit, needed)
+
+    def _split(self, dims: list[int], shape: Shape, split: NeedsSplit) -> list[int]:
+        """Sizes of dimensions with one divided in two; the inner part comes right behind."""
+        n = dims[split.dim]
+        return [*dims[: split.dim], n // split.inner, split.inner, *dims[split.dim + 1 :]]
+
+    def _join(self, unit: NestUnit, term: Term) -> bool:
+        """Try to let a nest compute a root too; leave it as it was where that cannot be."""
+        if len(unit.nest.points) > POINTS:
+            return False
+        reduces = is_reduction(term)
+        shape = term.args[0].shape if reduces else term.shape
+        full = prod(shape) == prod(unit.shape)
+        if not full and (not unit.nest.reduced or prod(shape) != prod(unit.outer_shape)):
+            return False
+        try:
+            return self._try(unit, term, shape, full)
+        except NeedsSplit as split:
+            return self._rebuilt(unit, term, split)
+
+    def _try(self, unit: NestUnit, term: Term, shape: Shape, full: bool) -> bool:
+        nest, builder = unit.nest, unit.builder
+        before = (len(nest.points), dict(builder.memo), len(nest.reduces), nest.reduced)
+        outer = unit.outer_shape, unit.outer
+        try:
+            space = unit.space if full else unit.outer
+            known = unit.shape if full else unit.outer_shape
+            index = reshaped(space, known, shape, builder.size) if shape != known else space
+            self._add(unit, term, index)
+            self._check(unit)
+            return True
+        except (Conflict, NotAffine):
+            self._undo(unit, term, before)
+            unit.outer_shape, unit.outer = outer
+            return False
+        except NeedsSplit:
+            self._undo(unit, term, before)
+            unit.outer_shape, unit.outer = outer
+            raise
+
+    def _undo(self, unit: NestUnit, term: Term, before: Any) -> None:
+        nest, builder = unit.nest, unit.builder
+        points, memo, reduces, reduced = before
+        del nest.points[points:]
+        del nest.reduces[reduces:]
+        nest.reduced = reduced
+        nest.roots.pop(term, None)
+        builder.memo = memo
+        builder.conditions = ()
+
+    def _rebuilt(self, unit: NestUnit, term: Term, split: NeedsSplit) -> bool:
+        """The nest again with finer dimensions, and the root in it."""
+        dims = list(unit.nest.dims)
+        while True:
+            dims = self._split(dims, unit.shape, split)
+            if len(dims) > 10:
+                return False
+            builder = Builder(Nest(dims), self._stored)
+            fresh = NestUnit(unit.number, [], builder, unit.shape, _identity(dims, unit.shape))
+            try:
+                for root in [*unit.roots, term]:
+                    self._again(fresh, root)
+                self._check(fresh)
+            except NeedsSplit as finer:
+                split = finer
+                continue
+            except (Conflict, NotAffine):
+                return False
+            unit.builder, unit.space = builder, fresh.space
+            unit.outer_shape, unit.outer = fresh.outer_shape, fresh.outer
+            return True
+
+    def _again(self, unit: NestUnit, root: Term) -> None:
+        shape = root.args[0].shape if is_reduction(root) else root.shape
+        full = prod(shape) == prod(unit.shape)
+        space, known = (unit.space, unit.shape) if full else (unit.outer, unit.outer_shape)
+        size = unit.builder.size
+        index = reshaped(space, known, shape, size) if shape != known else space
+        self._add(unit, root, index)
+
+    def _add(self, unit: NestUnit, term: Term, index: Indices) -> None:
+        """Compute a root in a nest, at an index of its (or its operand's) shape."""
+        builder = unit.builder
+        if not is_reduction(term):
+            builder.add_element(term, index)
+            return
+        axes = reduced_axes(term)
+        reduced = {v for a in axes for v, _ in index[a].terms if isinstance(v, int)}
+        kept = tuple([i for a, i in enumerate(index) if a not in axes])
+        left = {v for i in kept for v, _ in i.terms if isinstance(v, int)}
+        reduced = {d for d in reduced if unit.nest.dims[d] > 1}
+        if reduced & left:
+            raise Conflict("a dimension is both kept and reduced")
+        if unit.nest.reduced and unit.nest.reduced != reduced:
+            raise Conflict("another reduction goes over other dimensions")
+        builder.add_reduction(term, index, axes)
+        unit.nest.reduced = frozenset(reduced)
+        if not unit.outer_shape and not unit.outer:
+            unit.outer_shape, unit.outer = term.shape, kept
+
+    def _check(self, unit: NestUnit) -> None:
+        """Several passes over something long are worth it only if threads can share them."""
+        nest = unit.nest
+        if not nest.reduced:
+            return
+        outer = prod(n for d, n in enumerate(nest.dims) if d not in nest.reduced)
+        inner = prod(n for d, n in enumerate(nest.dims) if d in nest.reduced)
+        stages = max(p.stage for p in nest.points)
+        if stages > 0 and outer < 8 and inner > 4096 and self._passes(nest) > 1:
+            raise Conflict("several passes over something long that threads cannot share")
+
+    def _passes(self, nest: Nest) -> int:
+        """How many passes over the reduced dimensions the roots take."""
+        stages = {r.stage for r in nest.reduces}
+        for _, point in nest.roots.values():
+            if point.dims & nest.reduced:
+                stages.add(point.stage)
+        return len(stages)
+
+
+def _identity(dims: Sequence[int], shape: Shape) -> Indices:
+    """The index of an array of `shape` over dimensions that are its axes, some of them divided."""
+    index: list[Index] = []
+    d = 0
+    for n in shape:
+        if n == 1:
+            index.append(ZERO)
+            d += 1
+            continue
+        parts = [d]
+        total = dims[d]
+        d += 1
+        while total < n:
+            parts.append(d)
+            total *= dims[d]
+            d += 1
+        assert total == n
+        expression = ZERO
+        for part in parts:
+            expression = expression * dims[part] + Index.of(part)
+        index.append(expression)
+    return tuple(index)
+
+
+def place_of(term: Term, sizes: Sequence[int]) -> Place:
+    """The place of any entry of a term, its axes being the dimensions."""
+    return Place(_identity(list(term.shape), term.shape), term.shape, lambda d: sizes[d])

@@ -1,0 +1,367 @@
+"""Loop nests: what is computed at each point of an iteration space.
+
+A `Nest` has dimensions, and *points*: values at each position of the space, made from entries of
+arrays (`Load`), numbers, indices, and pointwise rules. `Builder.pull` turns a term of the program
+into a point at a given index: views only change the index, element-wise terms are computed where
+they are needed, and terms that stand in memory are loaded. So a chain of element-wise ops, slices,
+broadcasts and pads becomes one expression, and nothing in between is ever stored.
+
+A nest may reduce: then some of its dimensions are `reduced`, and the results of its reductions are
+points that no longer vary along them. What depends on such a result belongs to a later *stage*, a
+further pass over the reduced dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from wengert.compiler.ir import Term
+from wengert.core import dtypes
+from wengert.core.dtypes import DType
+from wengert.core.index import ZERO, Index, Indices, NotAffine, Place
+from wengert.core.spec import Shape
+from wengert.core.lowering import Indexed, Pointwise, Reduction, View
+
+
+class Conflict(Exception):
+    """A term cannot be part of this nest, or must be stored first: `term` names the latter."""
+
+    def __init__(self, why: str, term: Term | None = None) -> None:
+        super().__init__(why)
+        self.term = term
+
+
+class Point:
+    """A value at each position of an iteration space.
+
+    Attributes
+    ----------
+    kind : "number", "load", "index", "inside", "apply", "result" or "cast"
+    args : points that it is computed from
+    info : what else it is made of, by kind
+    dtype : of the value
+    dims : the dimensions along which it varies
+    stage : how many passes over the reduced dimensions come before it
+    """
+
+    __slots__ = ("args", "dims", "dtype", "info", "kind", "number", "stage")
+
+    def __init__(
+        self,
+        kind: str,
+        args: tuple[Point, ...],
+        info: Any,
+        dtype: DType,
+        dims: frozenset[int],
+        number: int,
+    ) -> None:
+        self.kind, self.args, self.info, self.dtype = kind, args, info, dtype
+        self.dims, self.number = dims, number
+        self.stage: int = max([a.stage for a in args], default=0)
+
+
+@dataclass
+class Reduce:
+    """One reduction of a nest: a term, the point that it reads, where that stands along the reduced
+    axes, and the point of its result."""
+
+    term: Term
+    rule: Reduction
+    arg: Point
+    position: Point
+    stage: int
+    result: Point
+
+
+@dataclass
+class Access:
+    """How a term in memory is read: at which index, under which conditions. With a `shape`, the
+    index is into the row-major array of that shape which has the same entries."""
+
+    term: Term
+    index: Indices
+    conditions: tuple[Point, ...]
+    shape: Shape | None = None
+
+
+@dataclass
+class Store:
+    """A point that is written to memory: entry `index` of a term."""
+
+    term: Term
+    index: Indices
+    point: Point
+
+
+@dataclass
+class Nest:
+    """Dimensions, points, reductions and stores; see the module."""
+
+    dims: list[int]
+    reduced: frozenset[int] = frozenset()
+    points: list[Point] = field(default_factory=list)
+    roots: dict[Term, tuple[Indices, Point]] = field(default_factory=dict)
+    reduces: list[Reduce] = field(default_factory=list)
+
+    @property
+    def reads(self) -> list[Access]:
+        """All loads."""
+        return [p.info for p in self.points if p.kind == "load"]
+
+
+class Builder:
+    """Fills a nest with the points of terms. `stored(term)` says whether a term stands in memory
+    (or will, when this nest runs)."""
+
+    def __init__(self, nest: Nest, stored: Callable[[Term], bool]) -> None:
+        self.nest, self.stored = nest, stored
+        self.memo: dict[Any, Point] = {}
+        self.conditions: tuple[Point, ...] = ()
+
+    def size(self, dim: int) -> int:
+        """The size of a dimension."""
+        return self.nest.dims[dim]
+
+    # -- terms -------------------------------------------------------------------------------
+
+    def pull(self, term: Term, index: Indices) -> Point:
+        """The value of a term at an index."""
+        known = self.nest.roots.get(term)
+        if known is not None:
+            if [i.key() for i in known[0]] != [i.key() for i in index]:
+                raise Conflict("a term of this nest is needed at another position")
+            return known[1]
+        if self.stored(term):
+            return self.load(term, index)
+        return self.compute(term, index)
+
+    def compute(self, term: Term, index: Indices) -> Point:
+        """The same for a term that is computed here."""
+        key = ("term", term, tuple([i.key() for i in index]), self.conditions)
+        found = self.memo.get(key)
+        if found is None:
+            found = self.memo[key] = self._compute(term, index)
+        return found
+
+    def _compute(self, term: Term, index: Indices) -> Point:
+        if term.op is None:
+            number = term.number
+            if number is None:
+                raise Conflict("an array that must stand in memory", term)
+            return self.number(number, term.dtype)
+        lowering = term.op.lower
+        place = Place(index, term.shape, self.size)
+        if isinstance(lowering, Reduction):
+            return self._reduce_nothing(term, lowering, index)
+        try:
+            if isinstance(lowering, Pointwise):
+                args = tuple([self.pull(a, place.broadcast(a.shape)) for a in term.args])
+                return self.apply(lowering.rule, *args, dtype=term.dtype, params=term.params)
+            if isinstance(lowering, View):
+                (x,) = term.args
+                return self.pull(x, lowering.rule(place, x, **term.params))
+            if isinstance(lowering, Indexed):
+                found: Point = lowering.rule(self, place, *term.args, **term.params)
+                return found
+        except NotAffine:
+            (x,) = term.args
+            if not self.stored(x):
+                raise Conflict("an index that is not affine", x) from None
+            return self.load(x, index, term.shape)
+        raise Conflict("a term that is no part of a loop nest", term)
+
+    def _reduce_nothing(self, term: Term, lowering: Reduction, index: Indices) -> Point:
+        """A reduction over one entry, or over none."""
+        (x,) = term.args
+        axes = reduced_axes(term)
+        if any(x.shape[a] == 0 for a in axes):
+            (start,) = lowering.start(x.dtype)
+            return self.number(start, term.dtype)
+        kept = iter(index)
+        places = tuple([ZERO if a in axes else next(kept) for a in range(x.ndim)])
+        params = {"rule": lowering}
+        args = self.pull(x, places), self.position(ZERO)
+        return self.apply(_fed, *args, dtype=term.dtype, params=params)
+
+    # -- points ------------------------------------------------------------------------------
+
+    def make(
+        self,
+        kind: str,
+        args: tuple[Point, ...],
+        info: Any,
+        dtype: DType,
+        dims: frozenset[int],
+        key: Any,
+    ) -> Point:
+        """A point, made once for equal keys."""
+        found = self.memo.get(key)
+        if found is None:
+            found = Point(kind, args, info, dtype, dims, len(self.nest.points))
+            self.nest.points.append(found)
+            self.memo[key] = found
+        return found
+
+    def number(self, value: Any, dtype: DType) -> Point:
+        """A constant."""
+        bits = dtypes.as_dtype(dtype).type(value).tobytes()
+        return self.make("number", (), value, dtype, frozenset(), ("number", bits, dtype))
+
+    def load(self, term: Term, index: Indices, shape: Shape | None = None) -> Point:
+        """An entry of a term in memory, under the conditions that hold here; see `Access`."""
+        dims, values = _variables(index)
+        for c in self.conditions:
+            dims = dims | c.dims
+        key = ("load", term, tuple([i.key() for i in index]), self.conditions, shape)
+        access = Access(term, index, self.conditions, shape)
+        args = (*values, *self.conditions)
+        return self.make("load", args, access, term.dtype, dims, key)
+
+    def read(self, operand: Term, index: Sequence[Index]) -> Point:
+        """An operand of an `Indexed` op, at an index."""
+        return self.pull(operand, tuple(index))
+
+    def position(self, index: Index) -> Point:
+        """An index as an int64 value."""
+        dims, values = _variables((index,))
+        return self.make("index", values, index, dtypes.int64, dims, ("index", index.key()))
+
+    def inside(self, index: Index, low: int, high: int) -> Point | None:
+        """Whether `low <= index < high`; None where it always is."""
+        try:
+            least, most = index.bounds(self.size)
+            if low <= least and most < high:
+                return None
+        except NotAffine:
+            pass
+        dims, values = _variables((index,))
+        info = (index, low, high)
+        return self.make("inside", values, info, dtypes.bool, dims, ("in", index.key(), low, high))
+
+    def guarded(
+        self, conditions: Sequence[Point | None], make: Callable[[], Point], other: Point
+    ) -> Point:
+        """`make()` where all conditions hold, else `other`; nothing is read where they do not."""
+        real = tuple([c for c in conditions if c is not None and c not in self.conditions])
+        if not real:
+            return make()
+        before = self.conditions
+        self.conditions = (*before, *real)
+        try:
+            value = make()
+        finally:
+            self.conditions = before
+        holds = real[0]
+        for c in real[1:]:
+            holds = self.apply(_both, holds, c, dtype=dtypes.bool)
+        return self.apply(_choose, holds, value, other, dtype=value.dtype)
+
+    def divided(self, index: Index, n: int) -> tuple[Index, Point | None]:
+        """An index over n, and whether that is whole; None where it always is."""
+        if index.const % n == 0 and all(c % n == 0 for _, c in index.terms):
+            terms = tuple([(v, c // n) for v, c in index.terms])
+            return Index(terms, index.const // n), None
+        place = self.position(index)
+        whole = self.apply(_quotient, place, dtype=dtypes.int64, params={"n": n})
+        return Index.of(whole), self.apply(_divides, place, dtype=dtypes.bool, params={"n": n})
+
+    def variable(self, value: Point) -> Index:
+        """A computed integer as an index, to gather with."""
+        return Index.of(value)
+
+    def apply(
+        self,
+        rule: Callable[..., Any],
+        *args: Point,
+        dtype: DType,
+        params: dict[str, Any] | None = None,
+    ) -> Point:
+        """A pointwise rule applied to points."""
+        dims = frozenset().union(*[a.dims for a in args]) if args else frozenset()
+        given = params or {}
+        try:
+            key: Any = ("apply", rule, args, dtype, tuple(sorted(given.items())))
+            hash(key)
+        except TypeError:
+            key = ("apply", rule, args, dtype, id(params))
+        return self.make("apply", args, (rule, given), dtype, dims, key)
+
+    def cast(self, x: Point, dtype: DType) -> Point:
+        """The value in another dtype."""
+        if x.dtype == dtype:
+            return x
+        return self.make("cast", (x,), None, dtype, x.dims, ("cast", x, dtype))
+
+    # -- roots -------------------------------------------------------------------------------
+
+    def add_element(self, term: Term, index: Indices) -> None:
+        """Let the nest compute an element-wise term at each of its positions."""
+        point = self.compute(term, index)
+        self.nest.roots[term] = (index, point)
+
+    def add_reduction(self, term: Term, index: Indices, axes: Sequence[int]) -> None:
+        """Let the nest reduce the operand of a term, which is read at `index`, over some axes."""
+        (x,) = term.args
+        lowering = term.op.lower if term.op is not None else None
+        assert isinstance(lowering, Reduction)
+        arg = self.pull(x, index)
+        place = ZERO
+        for a in axes:
+            place = place * x.shape[a] + index[a]
+        position = self.position(place)
+        kept = tuple([i for a, i in enumerate(index) if a not in axes])
+        dims, _ = _variables(kept)
+        result = Point(
+            "result", (), len(self.nest.reduces), term.dtype, dims, len(self.nest.points)
+        )
+        stage = max(arg.stage, position.stage)
+        result.stage = stage + 1
+        self.nest.points.append(result)
+        made = Reduce(term, lowering, arg, position, stage, result)
+        self.nest.reduces.append(made)
+        self.nest.roots[term] = (kept, result)
+
+
+def reduced_axes(term: Term) -> tuple[int, ...]:
+    """The axes of its operand that a reduction goes over."""
+    axis = term.params["axis"]
+    return (axis,) if isinstance(axis, int) else tuple(axis)
+
+
+def _fed(k: Any, x: Any, position: Any, rule: Reduction) -> Any:
+    if x.lanes and not position.lanes:
+        position = k.f.splat(position, x.lanes)
+    return rule.finish(k, rule.feed(k, x, position))
+
+
+def _quotient(k: Any, x: Any, n: int) -> Any:
+    return x // n
+
+
+def _divides(k: Any, x: Any, n: int) -> Any:
+    return k.f.compare("eq", x % n, 0)
+
+
+def _both(k: Any, a: Any, b: Any) -> Any:
+    return a & b
+
+
+def _choose(k: Any, condition: Any, a: Any, b: Any) -> Any:
+    return k.select(condition, a, b)
+
+
+def _variables(index: Sequence[Index]) -> tuple[frozenset[int], tuple[Point, ...]]:
+    """The dimensions that an index varies along, and the computed values in it."""
+    dims: set[int] = set()
+    values: list[Point] = []
+    for i in index:
+        for var, _ in i.terms:
+            if isinstance(var, int):
+                dims.add(var)
+            else:
+                assert isinstance(var, Point)
+                values.append(var)
+                dims |= var.dims
+    return frozenset(dims), tuple(dict.fromkeys(values))

@@ -1,0 +1,211 @@
+"""What each unit reads and writes, and the order in which units run.
+
+From the outputs backwards: a root is written to memory only if another unit, or the caller, needs
+it; what only fed such a root is not even computed. The order is that of the program, as far as what
+each unit reads allows; a buffer that the caller gives for an input and an output at once is written
+by the last of all units that touch it, or through a copy.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from wengert.compiler.fuse import LibraryUnit, NestUnit, Unit, Units, fuse
+from wengert.compiler.ir import Program, Term, apply
+from wengert.compiler.nest import Point
+from wengert.core.op import REGISTRY
+
+
+@dataclass
+class Job:
+    """A unit with the terms that it reads from memory and those that it writes there."""
+
+    unit: Unit
+    reads: list[Term]
+    writes: list[Term]
+
+
+def with_own_outputs(program: Program) -> Program:
+    """The program with every output a term of its own, which some unit writes."""
+    seen: set[Term] = set()
+    outputs = []
+    for out in program.outputs:
+        if out.op is None or out in seen or out.op.name == "pick":
+            out = apply(REGISTRY["alias"], out, origins=out.origins)
+        seen.add(out)
+        outputs.append(out)
+    return Program(program.inputs, outputs, program.aliases, program.names)
+
+
+def schedule(program: Program) -> tuple[Program, list[Job]]:
+    """The jobs of a program in the order in which they run, and the program that they belong to
+    (in which outputs that share a buffer with an input may have become copies)."""
+    program = with_own_outputs(program)
+    while True:
+        units = fuse(program)
+        jobs = _jobs(program, units)
+        after, unsafe = _constraints(program, jobs)
+        if not unsafe:
+            return program, _ordered(jobs, after)
+        outputs = list(program.outputs)
+        for i in unsafe:
+            outputs[i] = _copied(outputs[i])
+        program = Program(program.inputs, outputs, program.aliases, program.names)
+
+
+def _copied(term: Term) -> Term:
+    """A copy that is written when all else has been done; its operand stands in memory before."""
+    return apply(REGISTRY["stop_gradient"], term, origins=term.origins)
+
+
+def _jobs(program: Program, units: Units) -> list[Job]:
+    """What each unit reads and writes, found from the outputs backwards."""
+    needed: set[Term] = set(program.outputs)
+    jobs = []
+    for unit in reversed(_by_reads(units)):
+        if isinstance(unit, NestUnit):
+            writes = [r for r in unit.roots if r in needed]
+            reads = loaded(unit, writes)
+        else:
+            (term,) = unit.roots
+            writes = [term] if term in needed else []
+            if term.op is not None and term.op.several:
+                writes = [t for t in needed if t.op and t.op.name == "pick" and t.args[0] is term]
+                writes.sort(key=lambda t: t.params["index"])
+            reads = bases(term.args, units)
+        if writes:
+            needed.update(reads)
+            jobs.append(Job(unit, reads, writes))
+    return jobs[::-1]
+
+
+def _by_reads(units: Units) -> list[Unit]:
+    """All units, each behind those that it may read from."""
+    number = {u: i for i, u in enumerate(units.units)}
+    found: dict[Unit, set[int]] = {}
+    for unit in units.units:
+        if isinstance(unit, NestUnit):
+            sources: Iterable[Term] = [a.term for a in unit.nest.reads]
+        else:
+            sources = bases(unit.roots[0].args, units)
+        homes = {_home(t, units) for t in sources}
+        found[unit] = {number[h] for h in homes if h is not None and h is not unit}
+    order = _topological([found[u] for u in units.units])
+    return [units.units[i] for i in order]
+
+
+def _home(term: Term, units: Units) -> Unit | None:
+    if term.op is not None and term.op.name == "pick":
+        term = term.args[0]
+    return units.home.get(term)
+
+
+def bases(args: Sequence[Term], units: Units) -> list[Term]:
+    """The terms in memory behind the operands of a kernel, which may be views of them."""
+    found: list[Term] = []
+    for term in args:
+        while term.op is not None and term not in units.home and term.op.name != "pick":
+            (term,) = term.args
+        found.append(term)
+    return list(dict.fromkeys(found))
+
+
+def loaded(unit: NestUnit, writes: Sequence[Term]) -> list[Term]:
+    """The terms that a nest reads from memory to write some of its roots."""
+    seen: set[Point] = set()
+    stack = [unit.nest.roots[r][1] for r in writes]
+    found: dict[Term, None] = {}
+    while stack:
+        point = stack.pop()
+        if point in seen:
+            continue
+        seen.add(point)
+        stack.extend(point.args)
+        if point.kind == "load":
+            found[point.info.term] = None
+        if point.kind == "result":
+            reduce = unit.nest.reduces[point.info]
+            stack += [reduce.arg, reduce.position]
+    return list(found)
+
+
+# -- the order ---------------------------------------------------------------------------------
+
+
+def _constraints(program: Program, jobs: list[Job]) -> tuple[list[set[int]], list[int]]:
+    """For each job those that run before it, and the outputs whose buffer cannot be shared as they
+    stand: they need a copy at the end."""
+    maker = {t: i for i, job in enumerate(jobs) for t in job.writes}
+    after = [{maker[t] for t in job.reads if t in maker} - {i} for i, job in enumerate(jobs)]
+    reach = _reach(after)
+    libraries = [i for i, job in enumerate(jobs) if isinstance(job.unit, LibraryUnit)]
+    unsafe = []
+    for out, given in program.aliases.items():
+        writer = maker[program.outputs[out]]
+        old = program.inputs[given]
+        before = {i for i, job in enumerate(jobs) if old in job.reads}
+        before |= set(libraries)
+        before.discard(writer)
+        clash = any(reach[i] >> writer & 1 for i in before)
+        if clash or not _reads_in_place(jobs[writer], program.outputs[out], old):
+            unsafe.append(out)
+            continue
+        fresh = before - after[writer]
+        after[writer] |= fresh
+        gained = 0
+        for i in fresh:
+            gained |= reach[i] | (1 << i)
+        for j in range(len(jobs)):
+            if j == writer or reach[j] >> writer & 1:
+                reach[j] |= gained
+    return after, unsafe
+
+
+def _reads_in_place(job: Job, written: Term, old: Term) -> bool:
+    """Whether a job that reads an input and writes an output to the same buffer reads each entry
+    only where it writes it."""
+    if old not in job.reads:
+        return True
+    if not isinstance(job.unit, NestUnit):
+        return False
+    index = [i.key() for i in job.unit.nest.roots[written][0]]
+    if job.unit.nest.reduced:
+        return False
+    reads = [a for a in job.unit.nest.reads if a.term is old]
+    return all([i.key() for i in a.index] == index for a in reads)
+
+
+def _reach(after: list[set[int]]) -> list[int]:
+    """For each job all that run before it, as bits."""
+    reach = [0] * len(after)
+    for i in _topological(after):
+        for j in after[i]:
+            reach[i] |= reach[j] | (1 << j)
+    return reach
+
+
+def _topological(after: Sequence[set[int]]) -> list[int]:
+    """An order in which each comes behind those before it, otherwise by number."""
+    waiting = [len(a) for a in after]
+    users: list[list[int]] = [[] for _ in after]
+    for i, before in enumerate(after):
+        for j in before:
+            users[j].append(i)
+    ready = [i for i, n in enumerate(waiting) if n == 0]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        i = heapq.heappop(ready)
+        order.append(i)
+        for j in users[i]:
+            waiting[j] -= 1
+            if waiting[j] == 0:
+                heapq.heappush(ready, j)
+    assert len(order) == len(after), "units that wait for each other"
+    return order
+
+
+def _ordered(jobs: list[Job], after: list[set[int]]) -> list[Job]:
+    return [jobs[i] for i in _topological(after)]
