@@ -78,3 +78,15 @@ class Native(Lowering):
     """A computation with a kernel of its own, by the name of its maker in `compiler.kernels`."""
 
     maker: str
+
+
+@dataclass(frozen=True)
+class Expand(Lowering):
+    """An expression of simpler ops, which the compiler can fuse with what is around it.
+
+    `rule(*operands, **params)` is written with ops on tensors, and returns a tensor, or a tuple for
+    an op with several results. It computes what the reference does, to a few units in the last
+    place where it adds up, else bitwise.
+    """
+
+    rule: Callable[..., Any]

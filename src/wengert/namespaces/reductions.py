@@ -14,6 +14,7 @@ from wengert.core.op import Op, cast_to
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.ops import elementwise as _e
 from wengert.ops import reduce as _r
+from wengert.ops import softmax as _s
 from wengert.ops.movement import permute, reshape
 from wengert.ops.reduce import Axis, axes_of
 
@@ -249,7 +250,7 @@ def logsumexp(x: Any, /, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     x = floating(x)
     axes = axes_of("logsumexp", axis, x.ndim)
-    return keep(_r.logsumexp(x, axis=axes), x, axes, keepdims)
+    return keep(_s.logsumexp(x, axis=axes), x, axes, keepdims)
 
 
 def softmax(x: Any, /, axis: Axis = -1) -> Tensor:
@@ -260,7 +261,7 @@ def softmax(x: Any, /, axis: Axis = -1) -> Tensor:
     Tensor([0.5, 0.5, 0. ], dtype=float32)
     """
     x = floating(x)
-    return _r.softmax(x, axis=axes_of("softmax", axis, x.ndim))
+    return _s.softmax(x, axis=axes_of("softmax", axis, x.ndim))
 
 
 def log_softmax(x: Any, /, axis: Axis = -1) -> Tensor:
@@ -271,4 +272,4 @@ def log_softmax(x: Any, /, axis: Axis = -1) -> Tensor:
     Tensor([-1000.,     0.], dtype=float32)
     """
     x = floating(x)
-    return _r.log_softmax(x, axis=axes_of("log_softmax", axis, x.ndim))
+    return _s.log_softmax(x, axis=axes_of("log_softmax", axis, x.ndim))

@@ -19,11 +19,12 @@ from wengert.core.rules import custom
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shaped, Spec, describe
 from wengert.core.tensor import Tensor
-from wengert.ops.elementwise import add, div, mul, neg, reciprocal
+from wengert.ops.elementwise import add, div, mul, neg, reciprocal, square, sub
 from wengert.ops.functions import sqrt
 from wengert.ops.movement import broadcast_to, reshape
 from wengert.ops.reduce import Axes, kept_shape, reduced_spec, shift
 from wengert.ops.reduce import sum as reduce_sum
+from wengert.ops.softmax import steps
 
 
 def _count(shape: Sequence[int], axis: Axes) -> int:
@@ -114,6 +115,15 @@ def _cotangent(
     return total
 
 
+def _standardize_steps(
+    x: Tensor, axis: Axes, eps: float, center: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    mean = _mean(x, axis)
+    y = sub(x, mean) if center else x
+    variance = _mean(square(y), axis)
+    return mul(y, _factor(variance, eps)), mean, variance
+
+
 def _standardize_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
     rows = {"axis": (1,), "eps": 1e-5, "center": True}
     return [
@@ -140,6 +150,7 @@ standardize: Op = custom(
         args[0], axis=shift(axis), **params
     ),
     samples=_standardize_samples,
+    lower=steps(_standardize_steps),
     several=True,
 )
 
@@ -215,6 +226,14 @@ def _project_batch(
     return out
 
 
+def _project_steps(g: Tensor, y: Tensor, factor: Tensor, axis: Axes, center: bool) -> Tensor:
+    out = sub(g, mul(y, _mean(mul(g, y), axis)))
+    if center:
+        out = sub(out, _mean(g, axis))
+    projected: Tensor = mul(out, factor)
+    return projected
+
+
 def _project_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
     g, y = rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
     good = {"axis": (1,), "center": True}
@@ -249,4 +268,5 @@ project: Op = custom(
     work=lambda out, g, y, factor, **params: 7 * math.prod(g.shape),
     batch=_project_batch,
     samples=_project_samples,
+    lower=steps(_project_steps),
 )

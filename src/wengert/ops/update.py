@@ -1,9 +1,10 @@
 """`scatter`: replace the elements at indices. Of several updates of one element the last one wins,
-and it alone has a derivative."""
+and it alone has a derivative. And `sum_by_index`, which adds up what belongs to one element."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,12 @@ from wengert.ops.index import (
     gather,
     index_axes_first,
     rows_index,
+    scatter_add,
+    scatter_samples,
+    scatter_spec,
     wrapped,
 )
-from wengert.ops.movement import broadcast_to, reshape
+from wengert.ops.movement import broadcast_to, permute, reshape
 from wengert.ops.selection import where
 
 
@@ -156,4 +160,52 @@ winners: Op = custom(
         Sample((np.array(1),), {"size": 2}),
         Wrong((np.array([4]),), {"size": 3}, BoundsError, "index 4"),
     ],
+)
+
+
+# -- sums over equal indices -------------------------------------------------------------------
+
+
+def _sum_by_index(u: Array, index: Array, axis: int, size: int) -> Array:
+    scatter_spec("sum_by_index", u, index, axis, size)
+    places = wrapped(index, size, axis).reshape(-1)
+    met, number = np.unique(places, return_inverse=True)
+    number = number.reshape(index.shape)
+    totals: Array = scatter_add.reference(u, number, axis=axis, size=met.size)
+    return totals.take(number, axis)
+
+
+def _sum_by_index_spec(u: Shaped, index: Shaped, axis: int, size: int) -> Spec:
+    scatter_spec("sum_by_index", u, index, axis, size)
+    return Spec(u.shape, u.dtype)
+
+
+def _sum_by_index_batch(
+    rows: int, args: Sequence[Tensor], batched: Sequence[bool], axis: int, size: int
+) -> Tensor:
+    u, index = args
+    if not batched[1]:
+        found: Tensor = sum_by_index(u, index, axis=axis + 1, size=size)
+        return found
+    if not batched[0]:
+        u = broadcast_to(u, shape=(rows, *u.shape))
+    width = index.ndim - 1
+    flat = rows_index(index, rows, size, axis)
+    found = sum_by_index(index_axes_first(u, axis, width), flat, axis=0, size=rows * size)
+    back = (0, *range(width + 1, width + 1 + axis), *range(1, width + 1))
+    return permute(found, axes=(*back, *range(width + 1 + axis, found.ndim)))
+
+
+# For each entry the sum of all entries with the same index: scatter_add, gathered at the indices,
+# without the array in between. A sparse gradient is used so: see `compiler.simplify.structure`.
+sum_by_index: Op = custom(
+    "sum_by_index",
+    _sum_by_index,
+    _sum_by_index_spec,
+    operands=("u", "index"),
+    jvps=(lambda t, index, axis, size: sum_by_index(t, index, axis=axis, size=size), None),
+    vjps=(lambda g, index, axis, size: sum_by_index(g, index, axis=axis, size=size), None),
+    work=lambda out, u, index, **params: prod(u.shape),
+    batch=_sum_by_index_batch,
+    samples=scatter_samples,
 )

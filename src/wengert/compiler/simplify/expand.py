@@ -1,0 +1,88 @@
+"""Composite ops as the simpler ops that they are made of; see `core.lowering.Expand`."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from wengert.compiler.capture import Importer
+from wengert.compiler.ir import Origins, Term, in_order
+from wengert.compiler.simplify.build import Builder, any_rule, rule
+from wengert.core.graph import Trace, nodes_of
+from wengert.core.lowering import Expand
+from wengert.core.spec import Spec
+from wengert.core.state import recording, state
+from wengert.core.tensor import Tensor
+from wengert.transforms.trace import symbolic
+
+
+@any_rule
+def expand(b: Builder, t: Term) -> Term | None:
+    """An op that is declared as an expression of other ops is that expression."""
+    if t.op is None or t.op.several or not isinstance(t.op.lower, Expand):
+        return None
+    return expansion(b, t)[0]
+
+
+@rule("pick")
+def pick_expanded(b: Builder, t: Term) -> Term | None:
+    """A result of an op with several results, of which each is an expression."""
+    (x,) = t.args
+    if x.op is None or not isinstance(x.op.lower, Expand):
+        return None
+    return expansion(b, x)[t.params["index"]]
+
+
+def expansion(b: Builder, t: Term) -> list[Term]:
+    """The terms of an op's results."""
+    found = b.expanded.get(t)
+    if found is None:
+        found = b.expanded[t] = _pattern_of(t).written(b, t.args)
+    return found
+
+
+class Pattern:
+    """A traced expression, to be written down again for other operands."""
+
+    def __init__(self, inputs: list[Term], order: list[Term], outputs: list[Term]) -> None:
+        self.inputs, self.order, self.outputs = inputs, order, outputs
+
+    def written(self, b: Builder, args: tuple[Term, ...]) -> list[Term]:
+        """The expression of some operands."""
+        new: dict[Term, Term] = dict(zip(self.inputs, args, strict=True))
+        for t in self.order:
+            if t not in new:
+                operands = tuple([new[a] for a in t.args])
+                new[t] = b.visit(Term(t.op, operands, t.params, t.specs, b.origins, t.data))
+        return [new[o] for o in self.outputs]
+
+
+def _pattern_of(t: Term) -> Pattern:
+    specs = tuple([a.spec for a in t.args])
+    try:
+        return _pattern(t.op, specs, tuple(t.params.items()), t.origins[:1])
+    except TypeError:  # a parameter that has no hash
+        return _traced(t.op, specs, t.params, t.origins)
+
+
+@cache
+def _pattern(
+    op: Any, specs: tuple[Spec, ...], params: tuple[tuple[str, Any], ...], origins: Origins
+) -> Pattern:
+    return _traced(op, specs, dict(params), origins)
+
+
+def _traced(op: Any, specs: tuple[Spec, ...], params: dict[str, Any], origins: Origins) -> Pattern:
+    before = state.origin
+    state.origin = origins[0] if origins else None
+    try:
+        with Trace(), recording(True):
+            inputs = [symbolic(s) for s in specs]
+            found = op.lower.rule(*inputs, **params)
+    finally:
+        state.origin = before
+    results: list[Tensor] = list(found) if isinstance(found, (tuple, list)) else [found]
+    importer = Importer()
+    given = [importer.input(n) for n in nodes_of(inputs)]
+    outputs = importer.terms(results)
+    return Pattern(given, in_order(outputs), outputs)

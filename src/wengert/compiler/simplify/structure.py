@@ -1,0 +1,237 @@
+"""Rules that look at who uses a term: where a value has one user, the two may become one op.
+
+A first walk over the program finds the places, a second one builds them anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+from wengert.compiler.ir import Program, Term
+from wengert.compiler.simplify.build import Builder, Replacement, is_float
+from wengert.compiler.simplify.contraction import contract
+from wengert.compiler.simplify.facts import never_minus_zero
+from wengert.compiler.simplify.spaces import placed
+from wengert.compiler.simplify.views import joined
+from wengert.core import dtypes
+from wengert.core.spec import Spec
+
+New = Mapping[Term, Term]
+Uses = Mapping[Term, int]
+
+
+def structure_plan(program: Program) -> dict[Term, Replacement]:
+    """The terms of a program that have a better form, and how each is made."""
+    order = program.terms
+    uses: dict[Term, int] = dict.fromkeys(order, 0)
+    for t in order:
+        for a in t.args:
+            uses[a] += 1
+    for t in program.outputs:
+        uses[t] += 1
+    plan: dict[Term, Replacement] = {}
+    inner: set[Term] = set()  # additions that are part of a longer one below
+    for t in reversed(order):
+        found = None
+        if t.name == "add":
+            found = _pads(t, uses, inner) or _sparse_update(t, uses)
+        elif t.name == "sub":
+            found = _sparse_update(t, uses)
+        elif t.name == "permute":
+            found = _permuted_result(t, uses)
+        elif t.name == "sum":
+            found = _hidden_contraction(t, uses)
+        if found is not None:
+            plan[t] = found
+    return plan
+
+
+# -- the gradient of what was split --------------------------------------------------------------
+
+
+def _pads(t: Term, uses: Uses, inner: set[Term]) -> Replacement | None:
+    """Zero-padded pieces that do not overlap, added up, are these pieces (−0 as +0) put behind each
+    other: x + 0 + 0 = x. (The gradient of `split`, and of indexing one step at a time.)"""
+    if t in inner:
+        return None
+    leaves: list[Term] = []
+    stack = [t]
+    while stack:
+        for a in reversed(stack.pop().args):
+            if a.name == "add" and uses[a] == 1 and a.shape == t.shape:
+                inner.add(a)
+                stack.append(a)
+            else:
+                leaves.append(a)
+    if len(leaves) < 2 or not is_float(t):
+        return None
+    pieces = [_piece(a, t) for a in leaves]
+    found = [p for p in pieces if p is not None]
+    if len(found) < len(pieces):
+        return None
+    axis = found[0].axis
+    found.sort(key=lambda p: p.start)
+    apart = all(p.stop <= q.start for p, q in pairwise(found))
+    if any(p.axis != axis for p in found) or not apart:
+        return None
+    return partial(_joined_pieces, axis=axis, size=t.shape[axis], pieces=found)
+
+
+@dataclass
+class _Piece:
+    """A term padded with zeros along one axis."""
+
+    term: Term
+    axis: int
+    start: int
+    stop: int
+
+
+def _piece(a: Term, total: Term) -> _Piece | None:
+    if a.name != "pad" or a.shape != total.shape or a.params["value"] != 0:
+        return None
+    lo, hi = a.params["lo"], a.params["hi"]
+    axes = [i for i in range(a.ndim) if lo[i] or hi[i]]
+    if len(axes) != 1 or any(a.params["interior"]):
+        return None
+    (axis,) = axes
+    return _Piece(a.args[0], axis, lo[axis], lo[axis] + a.args[0].shape[axis])
+
+
+def _joined_pieces(b: Builder, new: New, axis: int, size: int, pieces: Sequence[_Piece]) -> Term:
+    row: list[Term] = []
+    at = 0
+
+    def fill(stop: int) -> None:
+        if stop > at:
+            like = pieces[0].term
+            shape = (*like.shape[:axis], stop - at, *like.shape[axis + 1 :])
+            row.append(b.filled(0, Spec(shape, like.dtype)))
+
+    for p in pieces:
+        fill(p.start)
+        x = new[p.term]
+        row.append(x if never_minus_zero(b, x) else b.make("add", x, b.constant(0, x.dtype)))
+        at = p.stop
+    fill(size)
+    return joined(b, row, axis)
+
+
+# -- sparse gradients --------------------------------------------------------------------------
+
+
+def _sparse_update(t: Term, uses: Uses) -> Replacement | None:
+    """p − lr·g, where g has the sums of gradients at some rows and 0 elsewhere, changes only these
+    rows: p − lr·0 is p. Each gets lr times its sum, added up in the same order as before, so the
+    bits are the same. (An infinite or NaN `lr` would have spoilt all rows, and spoils these.)"""
+    p, change = t.args
+    scales: list[Term] = []  # the ops between the sums and the change, the last one first
+    while uses[change] == 1:
+        by_number = change.name in ("mul", "div") and change.args[1].size == 1
+        if change.name == "neg" or by_number:
+            inner = 0
+        elif change.name == "mul" and change.args[0].size == 1:
+            inner = 1
+        else:
+            break
+        scales.append(change)
+        change = change.args[inner]
+    fits = change.name == "scatter_add" and change.params["axis"] == 0 and uses[change] == 1
+    if not fits or p.shape != t.shape or change.shape != t.shape or not is_float(t):
+        return None
+    u = change.args[0]
+    if 2 * u.size > t.size or t.dtype.itemsize == 2 or not u.size:
+        return None
+    return partial(_updated_rows, old=t, scales=scales, scatter=change)
+
+
+def _updated_rows(b: Builder, new: New, old: Term, scales: Sequence[Term], scatter: Term) -> Term:
+    p, u, index = new[old.args[0]], new[scatter.args[0]], new[scatter.args[1]]
+    change = b.make("sum_by_index", u, index, axis=0, size=scatter.params["size"])
+    for s in reversed(scales):
+        if s.name == "neg":
+            change = b.make("neg", change)
+            continue
+        i = 1 if s.args[1].size == 1 else 0
+        factor = b.reshape(new[s.args[i]], ())
+        change = b.make(s.name, *((change, factor) if i else (factor, change)))
+    assert old.op is not None
+    rows = b.make(old.op.name, b.make("gather", p, index, axis=0), change)
+    return b.make("scatter", p, index, rows, axis=0)
+
+
+# -- contractions ------------------------------------------------------------------------------
+
+
+def _permuted_result(t: Term, uses: Uses) -> Replacement | None:
+    """A contraction may write its result in any order of axes."""
+    (x,) = t.args
+    if x.name != "contract" or uses[x] != 1:
+        return None
+    return partial(_write_permuted, old=t)
+
+
+def _write_permuted(b: Builder, new: New, old: Term) -> Term:
+    x = new[old.args[0]]
+    if x.name != "contract":
+        return b.permute(x, old.params["axes"])
+    ix, iy, io = x.params["subs"]
+    p, q = x.args
+    return contract(b, p, q, ix, iy, [io[a] for a in old.params["axes"]])
+
+
+FEWER = 4  # how much smaller than the product its factors must be
+
+
+def _hidden_contraction(t: Term, uses: Uses) -> Replacement | None:
+    """Σ x·y, where each factor is broadcast along an axis that the other has, is a contraction: the
+    product, which is larger than both, is never made."""
+    (product,), axis = t.args, t.params["axis"]
+    if product.name != "mul" or uses[product] != 1 or t.dtype not in _CONTRACTED:
+        return None
+    x, y = product.args
+    if product.size < FEWER * (x.size + y.size) or not product.size:
+        return None
+    in_x, in_y = _axes(x, product), _axes(y, product)
+    summed = {a for a in axis if product.shape[a] > 1}
+    if not summed or not summed <= in_x & in_y:
+        return None
+    if not (in_x - in_y) or not (in_y - in_x):
+        return None
+    if math.prod([product.shape[a] for a in summed]) < _LONG:
+        return None
+    return partial(_contracted, old=t)
+
+
+_CONTRACTED = (dtypes.float32, dtypes.float64)
+_LONG = 8  # entries that are summed: below, the product fuses better
+
+
+def _axes(x: Term, product: Term) -> set[int]:
+    """The axes of a product that a factor has, with more than one entry."""
+    lead = product.ndim - x.ndim
+    return {lead + i for i, n in enumerate(x.shape) if n != 1}
+
+
+def _contracted(b: Builder, new: New, old: Term) -> Term:
+    product = new[old.args[0]]
+    if product.name != "mul":
+        return b.remake(old, product)
+    axis = old.params["axis"]
+    (x, ix), (y, iy) = (_long_axes(b, a, product.ndim) for a in product.args)
+    out = [a for a in range(product.ndim) if a not in axis and (a in ix or a in iy)]
+    found = contract(b, x, y, ix, iy, out)
+    left = [a for a in range(product.ndim) if a not in axis]
+    places = [left.index(a) for a in out]
+    return b.reshape(found, placed(places, found.shape, len(left)))
+
+
+def _long_axes(b: Builder, x: Term, ndim: int) -> tuple[Term, list[int]]:
+    """A factor without its axes of size 1, and the numbers of the others in the product."""
+    lead = ndim - x.ndim
+    labels = [lead + i for i, n in enumerate(x.shape) if n != 1]
+    return b.reshape(x, tuple([n for n in x.shape if n != 1])), labels
