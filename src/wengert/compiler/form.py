@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wengert.compiler.ir import Term
-from wengert.compiler.nest import Access, Nest, Point, Reduce, Store
+from wengert.compiler.nest import Access, Check, Nest, Point, Reduce, Store
 from wengert.core.dtypes import DType
 from wengert.core.index import Index, flat, strides_of
 
@@ -55,6 +55,7 @@ class Form:
     loads: dict[int, Address]
     stores: list[tuple[Address, Point]]
     indices: dict[int, Address]
+    checks: list[Check]
     levels: dict[int, int]  # dimension of the nest → loop
     slots: list[Term]
     writes: int  # how many of the slots, at the end, are written
@@ -98,6 +99,8 @@ def _needed(nest: Nest, stores: Sequence[Store]) -> tuple[list[Point], list[Redu
             continue
         seen.add(point)
         stack.extend(point.args)
+        if point in nest.checks:
+            stack += [nest.checks[point].holds, nest.checks[point].value]
         if point.kind == "result":
             used.add(point.info)
             stack += [nest.reduces[point.info].arg, nest.reduces[point.info].position]
@@ -199,6 +202,7 @@ class _Flattening:
             loads,
             stores,
             indices,
+            [self.nest.checks[p] for p in self.points if p in self.nest.checks],
             levels,
             slots,
             len({id(s.term) for s in self.stores}),
@@ -320,4 +324,5 @@ def signature(form: Form, dtypes_of: Mapping[Term, DType]) -> tuple[Any, ...]:
     )
     stores = tuple((address(a), number[p]) for a, p in form.stores)
     slots = tuple(dtypes_of[t].num for t in form.slots)
-    return form.sizes, form.vector, form.reduced, points, reduces, stores, slots
+    checks = tuple((number[c.holds], number[c.value]) for c in form.checks)
+    return form.sizes, form.vector, form.reduced, points, reduces, stores, checks, slots

@@ -14,14 +14,14 @@ run over the same positions and nothing in between must happen first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 from wengert.compiler.ir import Program, Term
 from wengert.compiler.nest import Builder, Conflict, Nest, reduced_axes
-from wengert.core.index import ZERO, Index, Indices, NeedsSplit, NotAffine, Place, reshaped
+from wengert.core.index import ZERO, Index, Indices, NeedsSplit, NotAffine, reshaped
 from wengert.core.lowering import Indexed, Native, Pointwise, Reduction, View
 from wengert.core.spec import Shape
 
@@ -56,9 +56,14 @@ class NestUnit(Unit):
 
 @dataclass(eq=False)
 class KernelUnit(Unit):
-    """A term with a kernel, by its maker's name."""
+    """A term with a kernel of its own."""
 
-    maker: str = ""
+    @property
+    def maker(self) -> str:
+        """The name of the kernel's maker."""
+        lowering = self.roots[0].op.lower if self.roots[0].op is not None else None
+        assert isinstance(lowering, Native)
+        return lowering.maker
 
 
 @dataclass(eq=False)
@@ -86,6 +91,10 @@ def is_fusible(term: Term) -> bool:
     return isinstance(lowering, (View, Indexed)) and len(term.specs) == 1
 
 
+def _is_view(term: Term) -> bool:
+    return term.op is not None and isinstance(term.op.lower, View)
+
+
 def is_reduction(term: Term) -> bool:
     """Whether a term is reduced by a loop nest."""
     return term.op is not None and isinstance(term.op.lower, Reduction) and _count(term) > 1
@@ -96,21 +105,21 @@ def _count(term: Term) -> int:
     return prod(term.args[0].shape[a] for a in reduced_axes(term))
 
 
-def fuse(program: Program) -> Units:
-    """Divide a program into units."""
-    forced: set[Term] = set()
+def fuse(program: Program, makers: Container[str], forced: set[Term]) -> Units:
+    """Divide a program into units. `makers` names the kernels that there are; `forced` are terms
+    that must stand in memory, and terms are added to it."""
     while True:
         try:
-            return _Fusion(program, forced).run()
+            return _Fusion(program, makers, forced).run()
         except Conflict as conflict:  # a term that no expression can contain: it is stored
-            assert conflict.term is not None
-            assert conflict.term not in forced
+            if conflict.term is None or conflict.term in forced:
+                raise
             forced.add(conflict.term)
 
 
 class _Fusion:
-    def __init__(self, program: Program, forced: set[Term]) -> None:
-        self.program, self.forced = program, forced
+    def __init__(self, program: Program, makers: Container[str], forced: set[Term]) -> None:
+        self.program, self.makers, self.forced = program, makers, forced
         self.terms = program.terms
         self.users = program.users()
         self.outputs = set(program.outputs)
@@ -120,22 +129,37 @@ class _Fusion:
         self.deps: list[set[int]] = []  # of each unit, the units that it reads from
         self.reach: list[int] = []  # the same through others, as bits
 
-    makers: frozenset[str] = frozenset()
-
     def run(self) -> Units:
+        self.viewed = self._viewed()
         self.roots = self._choose_roots()
         for term in self.terms:
             if term.op is None or (term not in self.roots):
                 continue
             if is_fusible(term) or is_reduction(term):
                 self._place(term)
-            elif isinstance(term.op.lower, Native) and term.op.lower.maker in self.makers:
-                self._alone(KernelUnit(len(self.found.units), [term], term.op.lower.maker))
+            elif self._has_kernel(term):
+                self._alone(KernelUnit(len(self.found.units), [term]))
             elif term.op.name != "pick":
                 self._alone(LibraryUnit(len(self.found.units), [term]))
         return self.found
 
     # -- what is stored ----------------------------------------------------------------------
+
+    def _has_kernel(self, term: Term) -> bool:
+        if term in self.forced or term.op is None:
+            return False  # its maker has given up
+        return isinstance(term.op.lower, Native) and term.op.lower.maker in self.makers
+
+    def _viewed(self) -> set[Term]:
+        """What stands behind the operands of kernels, which may read them as views."""
+        found: set[Term] = set()
+        for term in self.terms:
+            if self._has_kernel(term):
+                for a in term.args:
+                    while _is_view(a) and a not in self.forced:
+                        (a,) = a.args
+                    found.add(a)
+        return found
 
     def _choose_roots(self) -> set[Term]:
         roots: set[Term] = set()
@@ -155,22 +179,20 @@ class _Fusion:
 
     def _measure(self, term: Term) -> None:
         """What it takes to compute a fusible term from what stands in memory."""
-        own = 1
-        if isinstance(term.op and term.op.lower, View):
-            own = 0
+        own = 0 if _is_view(term) else 1
         self.cost[term] = min(own + sum(self.cost[a] for a in term.args), 10**6)
         self.depth[term] = 1 + max([self.depth[a] for a in term.args], default=0)
 
     def _is_root(self, term: Term) -> bool:
-        if term in self.forced:
+        if term in self.forced or term in self.viewed:
             return True
         if term in self.outputs or self.depth[term] > DEPTH or self.cost[term] > POINTS // 4:
             return True
         users = self.users[term]
-        view = isinstance(term.op and term.op.lower, View)
+        view = _is_view(term)
         for user in users:
-            if not is_fusible(user) and not is_reduction(user):
-                return True  # a kernel or a library reads it from memory
+            if not is_fusible(user) and not is_reduction(user) and not self._has_kernel(user):
+                return True  # a library function reads it from memory
         if view or len(users) < 2 or self.cost[term] == 0:
             return False
         return self.cost[term] > RECOMPUTE
@@ -251,19 +273,14 @@ class _Fusion:
         dims = list(shape)
         while True:
             builder = Builder(Nest(list(dims)), self._stored)
-            space = _identity(dims, shape)
+            space = identity(dims, shape)
             unit = NestUnit(len(self.found.units), [term], builder, shape, space)
             try:
                 self._add(unit, term, space)
                 break
             except NeedsSplit as split:
-                dims = self._split(dims, shape, split)
+                dims = split_dims(dims, split)
         self._append(unit, needed)
-
-    def _split(self, dims: list[int], shape: Shape, split: NeedsSplit) -> list[int]:
-        """Sizes of dimensions with one divided in two; the inner part comes right behind."""
-        n = dims[split.dim]
-        return [*dims[: split.dim], n // split.inner, split.inner, *dims[split.dim + 1 :]]
 
     def _join(self, unit: NestUnit, term: Term) -> bool:
         """Try to let a nest compute a root too; leave it as it was where that cannot be."""
@@ -281,7 +298,13 @@ class _Fusion:
 
     def _try(self, unit: NestUnit, term: Term, shape: Shape, full: bool) -> bool:
         nest, builder = unit.nest, unit.builder
-        before = (len(nest.points), dict(builder.memo), len(nest.reduces), nest.reduced)
+        before = (
+            len(nest.points),
+            dict(builder.memo),
+            len(nest.reduces),
+            nest.reduced,
+            dict(nest.checks),
+        )
         outer = unit.outer_shape, unit.outer
         try:
             space = unit.space if full else unit.outer
@@ -301,7 +324,7 @@ class _Fusion:
 
     def _undo(self, unit: NestUnit, term: Term, before: Any) -> None:
         nest, builder = unit.nest, unit.builder
-        points, memo, reduces, reduced = before
+        points, memo, reduces, reduced, nest.checks = before
         del nest.points[points:]
         del nest.reduces[reduces:]
         nest.reduced = reduced
@@ -313,11 +336,11 @@ class _Fusion:
         """The nest again with finer dimensions, and the root in it."""
         dims = list(unit.nest.dims)
         while True:
-            dims = self._split(dims, unit.shape, split)
+            dims = split_dims(dims, split)
             if len(dims) > 10:
                 return False
             builder = Builder(Nest(dims), self._stored)
-            fresh = NestUnit(unit.number, [], builder, unit.shape, _identity(dims, unit.shape))
+            fresh = NestUnit(unit.number, [], builder, unit.shape, identity(dims, unit.shape))
             try:
                 for root in [*unit.roots, term]:
                     self._again(fresh, root)
@@ -379,7 +402,13 @@ class _Fusion:
         return len(stages)
 
 
-def _identity(dims: Sequence[int], shape: Shape) -> Indices:
+def split_dims(dims: Sequence[int], split: NeedsSplit) -> list[int]:
+    """Sizes of dimensions with one divided in two; the inner part comes right behind."""
+    n = dims[split.dim]
+    return [*dims[: split.dim], n // split.inner, split.inner, *dims[split.dim + 1 :]]
+
+
+def identity(dims: Sequence[int], shape: Shape) -> Indices:
     """The index of an array of `shape` over dimensions that are its axes, some of them divided."""
     index: list[Index] = []
     d = 0
@@ -401,8 +430,3 @@ def _identity(dims: Sequence[int], shape: Shape) -> Indices:
             expression = expression * dims[part] + Index.of(part)
         index.append(expression)
     return tuple(index)
-
-
-def place_of(term: Term, sizes: Sequence[int]) -> Place:
-    """The place of any entry of a term, its axes being the dimensions."""
-    return Place(_identity(list(term.shape), term.shape), term.shape, lambda d: sizes[d])

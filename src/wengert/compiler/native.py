@@ -1,180 +1,148 @@
-"""A program as native code: jobs become steps, terms become places in memory."""
+"""A program as native code, ready to run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 
-from wengert.compiler.executable import Executable, view
-from wengert.compiler.form import Form, finalise, signature
-from wengert.compiler.fuse import NestUnit
+from wengert.compiler.assemble import Assembly, Slot, assemble
+from wengert.compiler.executable import Executable
 from wengert.compiler.ir import Array, Program, Term
-from wengert.compiler.layout import Layout
+from wengert.compiler.kernels.base import address, step
+from wengert.compiler.llvm import build, steps
 from wengert.compiler.llvm.emit import Module
-from wengert.compiler.llvm.nests import SERIAL, emit_nest, work_of
-from wengert.compiler.nest import Store
+from wengert.compiler.llvm.steps import Steps
+from wengert.compiler.llvm.threads import pool
+from wengert.compiler.llvm.types import I64, PTR
 from wengert.compiler.plan import plan
-from wengert.compiler.schedule import Job, schedule
-from wengert.core.op import Op
-from wengert.core.state import recording
-
-
-@dataclass
-class Piece:
-    """One step of a program before addresses are known: a native function or a library call, with
-    the terms behind its table of addresses."""
-
-    function: str
-    slots: list[Term]
-    serial: bool = False
-    call: LibraryCall | None = None
-
-
-@dataclass
-class Assembly:
-    """All that a program is made of: its code, its steps, its memory."""
-
-    program: Program
-    jobs: list[Job]
-    layout: Layout
-    module: Module
-    pieces: list[Piece]
-    known: dict[Any, str] = field(default_factory=dict)
-
-
-def assemble(program: Program) -> Assembly:
-    """Divide a program into jobs, lay out its memory, and write its code."""
-    program, jobs = schedule(program)
-    layout = Layout(program, jobs)
-    made = Assembly(program, jobs, layout, Module(), [])
-    for job in jobs:
-        layout.place(job)
-        if all(t.size == 0 for t in job.writes):
-            continue
-        if isinstance(job.unit, NestUnit):
-            made.pieces.append(_nest_piece(made, job.unit, job))
-        else:
-            made.pieces.append(_library_piece(job))
-    return made
-
-
-def _nest_piece(made: Assembly, unit: NestUnit, job: Job) -> Piece:
-    stores = [Store(t, *unit.nest.roots[t]) for t in job.writes]
-    form = finalise(unit.nest, stores, made.layout.strides)
-    key = signature(form, {t: t.dtype for t in form.slots})
-    name = made.known.get(key)
-    if name is None:
-        name = made.known[key] = f"nest_{len(made.known)}"
-        emit_nest(made.module, name, form, [t.dtype for t in form.slots])
-    return Piece(name, form.slots, serial=work_of(form) < SERIAL)
-
-
-# -- library calls -----------------------------------------------------------------------------
-
-
-class LibraryCall:
-    """Runs the reference of an op on arrays at the addresses of a table."""
-
-    def __init__(self, op: Op, params: dict[str, Any], reads: Sequence[Term], writes: list[Term]):
-        self.op, self.params, self.reads, self.writes = op, params, reads, writes
-
-    def __call__(self, args: int) -> None:
-        count = len(self.reads) + len(self.writes)
-        table = view(args, _words(count))
-        arrays = [
-            view(int(a), t.spec) for a, t in zip(table, (*self.reads, *self.writes), strict=True)
-        ]
-        given, targets = arrays[: len(self.reads)], arrays[len(self.reads) :]
-        with recording(False):
-            found = self.op.reference(*given, **self.params)
-        if self.op.several:
-            for target, term in zip(targets, self.writes, strict=True):
-                target[...] = found[term.params["index"]]
-        else:
-            targets[0][...] = found
-
-
-def _words(count: int) -> Any:
-    from wengert.core import dtypes
-    from wengert.core.spec import Spec
-
-    return Spec((count,), dtypes.int64)
-
-
-def _library_piece(job: Job) -> Piece:
-    (term,) = job.unit.roots
-    assert term.op is not None
-    call = LibraryCall(term.op, term.params, term.args, job.writes)
-    return Piece("", [*term.args, *job.writes], call=call)
-
-
-# -- the executable ----------------------------------------------------------------------------
 
 
 class Native(Executable):
     """A program as native code; see `Executable`."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, threads: int) -> None:
         super().__init__(program)
-        from wengert.compiler.llvm import build
+        self.threads = threads
+        made = self.assembly = assemble(program)
+        if made.module.libraries:
+            from wengert.compiler.kernels import library
 
-        made = assemble(program)
-        self.assembly = made
-        self.library = build.load(made.module.text()) if made.module.bodies else None
-        outside = {*made.program.outputs}
-        self.plan = plan(made.jobs, outside, {})
+            for name in sorted(made.module.libraries):
+                library.load(name)
+        _emit_placing(made.module)
+        _emit_faults(made.module)
+        self.code = build.load_cached(made.module.text())
+        scratch = {i: w.size(threads) for i, w in made.workspaces.items()}
+        self.plan = plan(made.jobs, set(made.program.outputs), scratch)
         self.arena = np.empty(self.plan.size + 64, np.uint8)
-        start = self.arena.ctypes.data
-        self.start = start + (-start % 64)
-        self._tables(made)
-
-    def _tables(self, made: Assembly) -> None:
-        """One table of addresses a step; what the caller gives is filled in at each call."""
-        external = {t: i for i, t in enumerate((*made.program.inputs, *made.program.outputs))}
+        self.base = self.arena.ctypes.data + (-self.arena.ctypes.data % 64)
         self.keep: list[Array] = []
-        constants: dict[Term, int] = {}
-        count = sum(len(p.slots) for p in made.pieces)
-        self.addresses = np.zeros(count, np.int64)
-        where, source = [], []
-        at = 0
-        self.steps: list[tuple[Any, int]] = []
-        for piece in made.pieces:
-            table = self.addresses.ctypes.data + 8 * at
-            for term in piece.slots:
-                if term in external:
-                    where.append(at)
-                    source.append(external[term])
-                elif term in self.plan.offsets:
-                    self.addresses[at] = self.start + self.plan.offsets[term]
-                else:
-                    self.addresses[at] = self._constant(term, constants)
-                at += 1
-            self.steps.append((piece, table))
-        self.where = np.array(where, np.int64)
-        self.source = np.array(source, np.int64)
+        self.reports = np.zeros((len(made.checks) + 1, 2), np.int64)
+        self._constants: dict[Term, int] = {}
+        self._fill_tables(made)
+        self.pool = pool()
+        self.steps = self._steps(made)
 
-    def _constant(self, term: Term, known: dict[Term, int]) -> int:
+    def _fill_tables(self, made: Assembly) -> None:
+        """One table of addresses a step; what the caller gives is filled in at each call."""
+        outside = (*made.program.inputs, *made.program.outputs)
+        external = {t: i for i, t in enumerate(outside)}
+        self.addresses = np.zeros(max(1, sum(len(p.slots) for p in made.pieces)), np.int64)
+        places, sources, starts = [], [], []
+        at = 0
+        for piece in made.pieces:
+            for slot in piece.slots:
+                if slot.term in external:
+                    places.append(at)
+                    sources.append(external[slot.term])
+                    starts.append(slot.start * slot.term.dtype.itemsize)
+                else:
+                    self.addresses[at] = self._address(slot, piece.job)
+                at += 1
+        self.moves = np.array([places, sources, starts], np.int64)
+        head = (self.addresses, self.table, *self.moves)
+        self.faults = np.array([self.reports.ctypes.data, len(made.checks)], np.int64)
+        self.placing = np.array([*(a.ctypes.data for a in head), len(places)], np.int64)
+
+    def _address(self, slot: Slot, job: int) -> int:
+        term = slot.term
+        if slot.check is not None:
+            return int(self.reports.ctypes.data) + 16 * slot.check
+        if term is None:
+            return self.base + self.plan.workspaces.get(job, 0)
+        start = slot.start * term.dtype.itemsize
+        if term in self.plan.offsets:
+            return self.base + self.plan.offsets[term] + start
         assert term.data is not None, f"{term} has no place"
-        if term not in known:
+        if term not in self._constants:
             kept = np.ascontiguousarray(term.data).reshape(term.shape)
             self.keep.append(kept)
-            known[term] = kept.ctypes.data
-        return known[term]
+            self._constants[term] = kept.ctypes.data
+        return self._constants[term] + start
+
+    def _steps(self, made: Assembly) -> steps.Program:
+        written = Steps()
+        written.call(self.code.address(PLACING), self.placing.ctypes.data, serial=True)
+        at = 0
+        guard = self._first_guarded(made)
+        for number, piece in enumerate(made.pieces):
+            if number == guard:
+                written.library(self.code.address(FAULTS), self.faults.ctypes.data)
+            table = self.addresses.ctypes.data + 8 * at
+            if piece.call is not None:
+                written.library(piece.call, table)
+            else:
+                written.call(self.code.address(piece.function), table, serial=piece.serial)
+            at += len(piece.slots)
+        if made.checks and guard is None:
+            written.library(self.code.address(FAULTS), self.faults.ctypes.data)
+        return written.finish()
+
+    def _first_guarded(self, made: Assembly) -> int | None:
+        """The first step that changes what the caller shares, and so must not run after a fault."""
+        if not made.checks:
+            return None
+        shared = {made.program.outputs[o] for o in made.program.aliases}
+        for number, piece in enumerate(made.pieces):
+            if not shared.isdisjoint(made.jobs[piece.job].writes):
+                return number
+        return None
 
     def __call__(self) -> None:
-        import ctypes
+        if self.pool.run(self.steps, self.threads) == FAULT:
+            self._raise()
 
-        self.addresses[self.where] = self.table[self.source]
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-        for piece, table in self.steps:
-            if piece.call is not None:
-                piece.call(table)
-            else:
-                assert self.library is not None
-                kind(self.library.address(piece.function))(table, 0, 1)
+    def _raise(self) -> None:
+        """Raise the error of the first check that did not hold."""
+        reports, checks = self.reports.copy(), self.assembly.checks
+        self.reports[...] = 0
+        for check, (failed, value) in zip(checks, reports.tolist(), strict=False):
+            if failed:
+                raise check.error(value)
 
 
-__all__ = ["Assembly", "Form", "Native", "assemble"]
+PLACING, FAULTS = "place_outside_buffers", "any_fault"
+FAULT = 7  # the status of a run that a check has ended
+
+
+def _emit_faults(module: Module) -> None:
+    """`i64 any_fault(ptr)`: whether one of the reports, whose place and number it gets, is set."""
+    f = module.function(FAULTS, [PTR], I64)
+    (args,) = f.args
+    reports = f.load(PTR, args)
+    found = f.variable(I64, 0)
+    with f.loop(0, f.load(I64, f.at(args, 1, I64))) as i:
+        found.set(found.get() | f.load(I64, f.at(reports, i * 2, I64)))
+    f.ret(f.select(f.compare("ne", found.get(), 0), f.i64(FAULT), f.i64(0)))
+
+
+def _emit_placing(module: Module) -> None:
+    """The first step: write the addresses of the caller's buffers into the tables of all steps.
+    Its own table holds: tables, given addresses, where, which, from which byte on, and how many."""
+    f, args, _, _ = step(module, PLACING)
+    tables, given, places, sources, starts = (address(f, args, i) for i in range(5))
+    with f.loop(0, f.load(I64, f.at(args, 5, I64))) as i:
+        source = f.load(I64, f.at(sources, i, I64))
+        place = f.load(I64, f.at(places, i, I64))
+        found = f.load(I64, f.at(given, source, I64)) + f.load(I64, f.at(starts, i, I64))
+        f.store(found, f.at(tables, place, I64))
+    f.ret()

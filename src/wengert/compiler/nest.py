@@ -21,8 +21,8 @@ from wengert.compiler.ir import Term
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
 from wengert.core.index import ZERO, Index, Indices, NotAffine, Place
-from wengert.core.spec import Shape
 from wengert.core.lowering import Indexed, Pointwise, Reduction, View
+from wengert.core.spec import Shape
 
 
 class Conflict(Exception):
@@ -87,6 +87,16 @@ class Access:
 
 
 @dataclass
+class Check:
+    """Something that must hold at every position: a point, the integer to report where it does not,
+    and the error to raise with that integer. It belongs to a term, and is made when that is."""
+
+    holds: Point
+    value: Point
+    error: Callable[[int], Exception]
+
+
+@dataclass
 class Store:
     """A point that is written to memory: entry `index` of a term."""
 
@@ -104,6 +114,7 @@ class Nest:
     points: list[Point] = field(default_factory=list)
     roots: dict[Term, tuple[Indices, Point]] = field(default_factory=dict)
     reduces: list[Reduce] = field(default_factory=list)
+    checks: dict[Point, Check] = field(default_factory=dict)  # by the point that relies on them
 
     @property
     def reads(self) -> list[Access]:
@@ -267,6 +278,20 @@ class Builder:
         whole = self.apply(_quotient, place, dtype=dtypes.int64, params={"n": n})
         return Index.of(whole), self.apply(_divides, place, dtype=dtypes.bool, params={"n": n})
 
+    def checked(
+        self, value: Point, low: int, high: int, error: Callable[[int], Exception]
+    ) -> Point:
+        """An integer, once it is checked to be in [low, high): where it is not, the program ends
+        with `error(value)`, and goes on with `low` until then."""
+        params = {"low": low, "high": high}
+        wide = self.cast(value, dtypes.int64)
+        holds = self.apply(_between, wide, dtype=dtypes.bool, params=params)
+        for c in self.conditions:
+            holds = self.apply(_unless, c, holds, dtype=dtypes.bool)
+        safe = self.apply(_or_low, holds, wide, dtype=dtypes.int64, params={"low": low})
+        self.nest.checks[safe] = Check(holds, wide, error)
+        return safe
+
     def variable(self, value: Point) -> Index:
         """A computed integer as an index, to gather with."""
         return Index.of(value)
@@ -342,6 +367,18 @@ def _quotient(k: Any, x: Any, n: int) -> Any:
 
 def _divides(k: Any, x: Any, n: int) -> Any:
     return k.f.compare("eq", x % n, 0)
+
+
+def _between(k: Any, x: Any, low: int, high: int) -> Any:
+    return k.f.compare("ult", x - low, high - low)
+
+
+def _unless(k: Any, a: Any, b: Any) -> Any:
+    return k.either(k.negated(a), b)
+
+
+def _or_low(k: Any, holds: Any, x: Any, low: int) -> Any:
+    return k.select(holds, x, low)
 
 
 def _both(k: Any, a: Any, b: Any) -> Any:

@@ -9,7 +9,7 @@ by the last of all units that touch it, or through a copy.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from wengert.compiler.fuse import LibraryUnit, NestUnit, Unit, Units, fuse
@@ -39,12 +39,14 @@ def with_own_outputs(program: Program) -> Program:
     return Program(program.inputs, outputs, program.aliases, program.names)
 
 
-def schedule(program: Program) -> tuple[Program, list[Job]]:
+def schedule(
+    program: Program, makers: Container[str], forced: set[Term]
+) -> tuple[Program, list[Job]]:
     """The jobs of a program in the order in which they run, and the program that they belong to
-    (in which outputs that share a buffer with an input may have become copies)."""
-    program = with_own_outputs(program)
+    (in which outputs that share a buffer with an input may have become copies). See `fuse` for
+    `makers` and `forced`."""
     while True:
-        units = fuse(program)
+        units = fuse(program, makers, forced)
         jobs = _jobs(program, units)
         after, unsafe = _constraints(program, jobs)
         if not unsafe:
@@ -123,6 +125,8 @@ def loaded(unit: NestUnit, writes: Sequence[Term]) -> list[Term]:
             continue
         seen.add(point)
         stack.extend(point.args)
+        if point in unit.nest.checks:
+            stack += [unit.nest.checks[point].holds, unit.nest.checks[point].value]
         if point.kind == "load":
             found[point.info.term] = None
         if point.kind == "result":
@@ -140,7 +144,7 @@ def _constraints(program: Program, jobs: list[Job]) -> tuple[list[set[int]], lis
     maker = {t: i for i, job in enumerate(jobs) for t in job.writes}
     after = [{maker[t] for t in job.reads if t in maker} - {i} for i, job in enumerate(jobs)]
     reach = _reach(after)
-    libraries = [i for i, job in enumerate(jobs) if isinstance(job.unit, LibraryUnit)]
+    libraries = [i for i, job in enumerate(jobs) if may_fail(job)]
     unsafe = []
     for out, given in program.aliases.items():
         writer = maker[program.outputs[out]]
@@ -161,6 +165,13 @@ def _constraints(program: Program, jobs: list[Job]) -> tuple[list[set[int]], lis
             if j == writer or reach[j] >> writer & 1:
                 reach[j] |= gained
     return after, unsafe
+
+
+def may_fail(job: Job) -> bool:
+    """Whether a job can end the program with an error."""
+    if isinstance(job.unit, NestUnit):
+        return bool(job.unit.nest.checks)
+    return isinstance(job.unit, LibraryUnit)
 
 
 def _reads_in_place(job: Job, written: Term, old: Term) -> bool:

@@ -23,6 +23,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError
+from wengert.core.lowering import Native
 from wengert.core.op import Array, Op
 from wengert.core.rules import multilinear
 from wengert.core.sample import Sample, Wrong
@@ -370,6 +371,7 @@ conv: Op = multilinear(
         conv, "xw", "y", rows, args, batched, params
     ),
     samples=_samples("conv"),
+    lower=Native("convolution"),
 )
 
 # x[n,c,i] = Σ w[f,c,k] · y[n,f,o] over i = stride·o + dilation·k − padding; `size` is that of x.
@@ -385,6 +387,7 @@ conv_input: Op = multilinear(
         conv_input, "wy", "x", rows, args, batched, params
     ),
     samples=_samples("conv_input"),
+    lower=Native("convolution"),
 )
 
 # w[f,c,k] = Σ x[n, c, stride·o + dilation·k − padding] · y[n,f,o]; `size` is that of the kernel.
@@ -400,4 +403,5 @@ conv_weight: Op = multilinear(
         conv_weight, "xy", "w", rows, args, batched, params
     ),
     samples=_samples("conv_weight"),
+    lower=Native("convolution"),
 )

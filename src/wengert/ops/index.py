@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import BoundsError, DtypeError, ShapeError
+from wengert.core.index import ZERO, Place, broadcast_index
+from wengert.core.lowering import Indexed
 from wengert.core.op import REGISTRY, Array, Op
 from wengert.core.rules import broadcast, custom, move_batch_in_front, normalize_axis, one_an_input
 from wengert.core.sample import Sample, Wrong
@@ -93,6 +96,36 @@ def _ravel_index_spec(*indices: Shaped, shape: Shape, axes: Ints, negative: bool
     return Spec(broadcast("index", *(i.shape for i in indices)), dtypes.int64)
 
 
+def wrapped_entry(b: Any, value: Any, size: int, axis: int, negative: bool = True) -> Any:
+    """The same as `wrapped` for one index, in compiled code."""
+    lowest = -size if negative else 0
+    error = partial(out_of_bounds, axis=axis, size=size, lowest=lowest)
+    safe = b.checked(value, lowest, max(size, lowest + 1), error)
+    return b.apply(_wrap, safe, dtype=dtypes.int64, params={"size": size}) if negative else safe
+
+
+def _wrap(k: Any, x: Any, size: int) -> Any:
+    return k.select(k.lt(x, 0), x + size, x)
+
+
+def _add_digit(k: Any, flat: Any, digit: Any, size: int) -> Any:
+    return flat * size + digit
+
+
+def _ravel_index_entry(
+    b: Any, place: Place, *indices: Any, shape: Shape, axes: Ints, negative: bool = True
+) -> Any:
+    flat = None
+    for index, n, axis in zip(indices, shape, axes, strict=True):
+        value = b.read(index, broadcast_index(place.index, index.shape))
+        digit = wrapped_entry(b, value, n, axis, negative)
+        if flat is None:
+            flat = digit
+        else:
+            flat = b.apply(_add_digit, flat, digit, dtype=dtypes.int64, params={"size": n})
+    return b.position(ZERO) if flat is None else flat
+
+
 ravel_index: Op = custom(
     "ravel_index",
     _ravel_index,
@@ -122,6 +155,7 @@ ravel_index: Op = custom(
             "cannot be broadcast",
         ),
     ],
+    lower=Indexed(_ravel_index_entry),
 )
 
 
@@ -195,6 +229,13 @@ def _gather_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
     ]
 
 
+def _gathered_entry(b: Any, place: Place, x: Any, index: Any, axis: int) -> Any:
+    after = axis + len(index.shape)
+    value = b.read(index, place.index[axis:after])
+    at = b.variable(wrapped_entry(b, value, x.shape[axis], axis))
+    return b.read(x, (*place.index[:axis], at, *place.index[after:]))
+
+
 gather: Op = custom(
     "gather",
     _gather,
@@ -207,6 +248,7 @@ gather: Op = custom(
     ),
     batch=_gather_batch,
     samples=_gather_samples,
+    lower=Indexed(_gathered_entry),
 )
 
 
@@ -314,20 +356,33 @@ scatter_add: Op = custom(
 def _one_hot(x: Array, size: int) -> Array:
     check_index("one_hot", x)
     if x.size and (x.min() < 0 or x.max() >= size):
-        bad = int(x.min() if x.min() < 0 else x.max())
-        raise BoundsError(
-            "one_hot",
-            "a class index is out of range",
-            met=f"{bad} with {size} classes",
-            cause="labels that start at 1, or a padding label such as -1",
-            fix=f"use classes 0 to {size - 1}",
-        )
+        raise _no_class(int(x.min() if x.min() < 0 else x.max()), size)
     return np.asarray(x[..., None] == np.arange(size))
 
 
 def _one_hot_spec(x: Shaped, size: int) -> Spec:
     check_index("one_hot", x)
     return Spec((*x.shape, size), dtypes.bool)
+
+
+def _no_class(value: int, size: int) -> BoundsError:
+    return BoundsError(
+        "one_hot",
+        "a class index is out of range",
+        met=f"{value} with {size} classes",
+        cause="labels that start at 1, or a padding label such as -1",
+        fix=f"use classes 0 to {size - 1}",
+    )
+
+
+def _one_hot_entry(b: Any, place: Place, x: Any, size: int) -> Any:
+    value = b.read(x, place.index[:-1])
+    label = b.checked(value, 0, size, partial(_no_class, size=size))
+    return b.apply(_equal, label, b.position(place.index[-1]), dtype=dtypes.bool)
+
+
+def _equal(k: Any, x: Any, y: Any) -> Any:
+    return k.f.compare("eq", x, y)
 
 
 one_hot: Op = custom(
@@ -341,6 +396,7 @@ one_hot: Op = custom(
         Wrong((np.array([0, 3]),), {"size": 3}, BoundsError, "3 with 3 classes"),
         Wrong((np.array([0.0]),), {"size": 3}, DtypeError, "must be integers"),
     ],
+    lower=Indexed(_one_hot_entry),
 )
 
 

@@ -61,7 +61,8 @@ class _Writer:
         self.form, self.slot_dtypes = form, slot_dtypes
         self.f, self.args, self.thread, self.threads = step(module, name)
         self.lanes = self._lanes()
-        self.base = [address(self.f, self.args, i) for i in range(len(form.slots))]
+        count = len(form.slots) + len(form.checks)
+        self.base = [address(self.f, self.args, i) for i in range(count)]
         self.depths = {p: form.depth(p) for p in form.points}
         self.loop_values: dict[int, Value] = {}
         self.scope = Scope()
@@ -377,12 +378,44 @@ class _Writer:
     # -- stores ------------------------------------------------------------------------------
 
     def _stores(self, stage: int, inside: bool) -> None:
-        """The stores of a stage that happen at each position of the reduced loops, or those that
-        do not."""
+        """The stores and checks of a stage that happen at each position of the reduced loops, or
+        those that do not."""
+        self._check_all(stage, inside)
         for at, point in self.form.stores:
             if point.stage == stage and self._varies(point, at) == inside:
                 for copy in range(self.copies if self._moves(at) else 1):
                     self._store(at, point, copy)
+
+    def _check_all(self, stage: int, inside: bool) -> None:
+        """The checks of a stage: the first offending integer is reported, and the fault marked."""
+        f = self.f
+        reduced = self.form.reduced
+        for number, check in enumerate(self.form.checks):
+            here = bool(self.depths[check.holds] & reduced) == inside
+            if check.holds.stage != stage or not here:
+                continue
+            report = self.base[len(self.form.slots) + number]
+            for copy in range(self.copies if self._is_vector(check.holds) else 1):
+                holds, value = self.value(check.holds, copy), self.value(check.value, copy)
+                if not holds.lanes:
+                    bad = holds ^ True
+                else:
+                    wrong = holds ^ True
+                    if self.mask is not None:
+                        wrong = wrong & self.mask
+                    bits = f.cast("bitcast", wrong, f"i{holds.lanes}")
+                    bad = f.compare("ne", bits, 0)
+                    value = self._lane_of(bits, self._as_vector(value), holds.lanes)
+                with f.when(bad):
+                    f.store(value, f.at(report, 1, I64))
+                    f.store(f.constant(I64, 1), report)
+
+    def _lane_of(self, bits: Value, values: Value, lanes: int) -> Value:
+        """The value of the first lane whose bit is set (lane 0, if none is)."""
+        f = self.f
+        first = f.intrinsic("cttz", bits, extra="i1 false")
+        wide = f.cast("zext", first, I64) & (lanes - 1)
+        return f.op(I64, f"extractelement {values.type} {values}, i64 {wide}")
 
     def _moves(self, at: Address) -> bool:
         return self._vector_step(at) != 0

@@ -1,0 +1,196 @@
+"""From a program to jobs with code: fusion, layout and kernels settled together.
+
+A kernel may need an operand, or a result, in another order of axes than it lies in. Then a copy
+becomes part of the program, and all is settled anew; few rounds are enough, since copies need
+nothing themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from wengert.compiler.executable import view
+from wengert.compiler.form import finalise, signature
+from wengert.compiler.fuse import KernelUnit, NestUnit
+from wengert.compiler.ir import Program, Term, apply
+from wengert.compiler.kernel_calls import MAKERS, Order
+from wengert.compiler.kernels.base import Workspace
+from wengert.compiler.layout import Layout, Wishes
+from wengert.compiler.llvm.emit import Module
+from wengert.compiler.llvm.nests import SERIAL, emit_nest, work_of
+from wengert.compiler.nest import Check, Store
+from wengert.compiler.schedule import Job, schedule, with_own_outputs
+from wengert.core import dtypes
+from wengert.core.op import REGISTRY
+from wengert.core.spec import Spec
+from wengert.core.state import recording
+
+
+@dataclass(frozen=True)
+class Slot:
+    """An entry of a step's table of addresses: a term, from some entry on; the report of a check
+    (by its number); or, with neither, the job's workspace."""
+
+    term: Term | None
+    start: int = 0
+    check: int | None = None
+
+
+@dataclass
+class Piece:
+    """One step of a program before addresses are known: a native function or a library call."""
+
+    job: int
+    function: str
+    slots: list[Slot]
+    serial: bool = False
+    call: LibraryCall | None = None
+
+
+@dataclass
+class Assembly:
+    """All that a program is made of: its jobs, their steps, its code."""
+
+    program: Program
+    jobs: list[Job]
+    layout: Layout
+    module: Module = field(default_factory=Module)
+    pieces: list[Piece] = field(default_factory=list)
+    workspaces: dict[int, Workspace] = field(default_factory=dict)
+    names: dict[Any, Any] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+
+
+def assemble(program: Program) -> Assembly:
+    """Divide a program into jobs, decide how everything lies in memory, and write its code."""
+    program = with_own_outputs(_own(program))
+    forced: set[Term] = set()
+    wanted: dict[Term, Order] = {}
+    while True:
+        program, jobs = schedule(program, MAKERS, forced)
+        layout = Layout(program, jobs, wanted)
+        for job in jobs:
+            layout.place(job)
+        if not layout.wishes:
+            break
+        program = _granted(program, layout.wishes, forced, wanted)
+    made = Assembly(program, jobs, layout)
+    for number, job in enumerate(jobs):
+        if any(t.size for t in job.writes):
+            _write(made, number, job)
+    return made
+
+
+def _own(program: Program) -> Program:
+    """A copy whose terms may be changed."""
+    new: dict[Term, Term] = {}
+    for t in program.terms:
+        args = tuple([new[a] for a in t.args])
+        new[t] = Term(t.op, args, t.params, t.specs, t.origins, t.data)
+    for t in program.inputs:
+        if t not in new:
+            new[t] = Term(None, (), {}, t.spec, t.origins)
+    inputs, outputs = [new[t] for t in program.inputs], [new[t] for t in program.outputs]
+    names = {new[t].id: program.names[t.id] for t in program.inputs if t.id in program.names}
+    return Program(inputs, outputs, program.aliases, names)
+
+
+def _granted(
+    program: Program, wishes: Wishes, forced: set[Term], wanted: dict[Term, Order]
+) -> Program:
+    """The program with the copies that kernels need."""
+    forced |= wishes.library
+    copies: dict[tuple[Term, Order], Term] = {}
+    for (term, i), order in wishes.operands.items():
+        a = term.args[i]
+        copy = copies.get((a, order))
+        if copy is None:
+            copy = copies[a, order] = apply(REGISTRY["alias"], a, origins=a.origins)
+            forced.add(copy)
+            wanted[copy] = order
+        term.args = (*term.args[:i], copy, *term.args[i + 1 :])
+    outputs = list(program.outputs)
+    for i, out in enumerate(outputs):
+        if out in wishes.results:
+            outputs[i] = apply(REGISTRY["alias"], out, origins=out.origins)
+    for term in wishes.results - set(program.outputs):
+        _read_through_copy(program, term, forced)
+    return Program(program.inputs, outputs, program.aliases, program.names)
+
+
+def _read_through_copy(program: Program, term: Term, forced: set[Term]) -> None:
+    """Let all users of a term read a row-major copy of it."""
+    copy = apply(REGISTRY["alias"], term, origins=term.origins)
+    forced.add(copy)
+    for user in program.terms:
+        if term in user.args:
+            user.args = tuple([copy if a is term else a for a in user.args])
+
+
+# -- steps -------------------------------------------------------------------------------------
+
+
+def _write(made: Assembly, number: int, job: Job) -> None:
+    if isinstance(job.unit, NestUnit):
+        _write_nest(made, number, job, job.unit)
+    elif isinstance(job.unit, KernelUnit):
+        _write_kernel(made, number, job)
+    else:
+        _write_library(made, number, job)
+
+
+def _write_nest(made: Assembly, number: int, job: Job, unit: NestUnit) -> None:
+    stores = [Store(t, *unit.nest.roots[t]) for t in job.writes]
+    form = finalise(unit.nest, stores, made.layout.strides)
+    key = signature(form, {t: t.dtype for t in form.slots})
+    name = made.names.get(key)
+    if name is None:
+        name = made.names[key] = f"nest_{len(made.names)}"
+        emit_nest(made.module, name, form, [t.dtype for t in form.slots])
+    slots = [Slot(t) for t in form.slots]
+    for check in form.checks:
+        slots.append(Slot(None, check=len(made.checks)))
+        made.checks.append(check)
+    made.pieces.append(Piece(number, name, slots, serial=work_of(form) < SERIAL))
+
+
+def _write_kernel(made: Assembly, number: int, job: Job) -> None:
+    (term,) = job.unit.roots
+    call = made.layout.calls[term]
+    if call.kernel not in made.names:
+        name = f"kernel_{len(made.names)}"
+        made.names[call.kernel] = call.kernel.emit(made.module, name)
+    made.workspaces[number] = call.kernel.workspace
+    slots = [Slot(t, start) for t, start in call.reads]
+    slots += [Slot(term), Slot(None)]
+    for phase in made.names[call.kernel]:
+        made.pieces.append(Piece(number, phase.name, slots, phase.serial))
+
+
+def _write_library(made: Assembly, number: int, job: Job) -> None:
+    (term,) = job.unit.roots
+    call = LibraryCall(term, job.writes)
+    slots = [Slot(t) for t in (*term.args, *job.writes)]
+    made.pieces.append(Piece(number, "", slots, call=call))
+
+
+class LibraryCall:
+    """Runs the reference of an op on the arrays at the addresses of a table."""
+
+    def __init__(self, term: Term, writes: Sequence[Term]) -> None:
+        self.term, self.writes = term, writes
+        self.specs = [t.spec for t in (*term.args, *writes)]
+        self.count = Spec((len(self.specs),), dtypes.int64)
+
+    def __call__(self, args: int) -> None:
+        table = view(args, self.count).tolist()
+        arrays = [view(a, s) for a, s in zip(table, self.specs, strict=True)]
+        given, targets = arrays[: len(self.term.args)], arrays[len(self.term.args) :]
+        op = self.term.op
+        assert op is not None
+        with recording(False):
+            found = op.reference(*given, **self.term.params)
+        for target, term in zip(targets, self.writes, strict=True):
+            target[...] = found[term.params["index"]] if op.several else found
