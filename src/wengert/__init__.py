@@ -58,19 +58,27 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"wengert\.")
 
 if _t.TYPE_CHECKING:
     from wengert import data, diagnostics, nn, optim, train
+    from wengert.compiler.jit import jit
+    from wengert.compiler.threads import get_num_threads, set_num_threads
     from wengert.diagnostics.gradcheck import gradcheck
 
 # Rooms that are imported when they are first used, to start fast.
 _ON_DEMAND = ("data", "diagnostics", "nn", "optim", "train")
+_ELSEWHERE = {  # functions of such rooms
+    "gradcheck": "diagnostics.gradcheck",
+    "jit": "compiler.jit",
+    "get_num_threads": "compiler.threads",
+    "set_num_threads": "compiler.threads",
+}
 
 
 def __getattr__(name: str) -> _t.Any:
     if name in _ON_DEMAND:
         return _importlib.import_module(f"wengert.{name}")
-    if name == "gradcheck":
-        return _importlib.import_module("wengert.diagnostics.gradcheck").gradcheck
+    if name in _ELSEWHERE:
+        return getattr(_importlib.import_module(f"wengert.{_ELSEWHERE[name]}"), name)
     raise AttributeError(f"module 'wengert' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_DEMAND})
+    return sorted({*globals(), *_ON_DEMAND, *_ELSEWHERE})

@@ -14,6 +14,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from wengert.core import live
 from wengert.core.errors import ArgumentError, DtypeError
 
 DType = np.dtype[Any]
@@ -65,6 +66,7 @@ def set_default_dtype(dtype: Any) -> None:
             fix="pass wg.float32 or wg.float64",
         )
     _default_float = dtype
+    live.settings_changed()
 
 
 def as_dtype(dtype: Any) -> DType:

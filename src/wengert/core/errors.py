@@ -112,6 +112,10 @@ class StateError(WengertError, RuntimeError):
     """Stored state (state dict, checkpoint) that does not fit or is damaged."""
 
 
+class RecompileWarning(UserWarning):
+    """A compiled function is compiled again and again for the same reason."""
+
+
 class MissingExtraError(WengertError, ImportError):
     """An optional package that is not installed."""
 

@@ -60,8 +60,47 @@ class Trace:
         self.grads: list[tuple[Node, Tensor | None]] = []
 
     def on_write(self, variable: Variable) -> None:
-        """Called by `Variable.assign`, before the first and every later change."""
+        """Remember what a variable holds, before the first and every later change."""
         self.before.setdefault(id(variable), (variable, variable._data, variable._node))
+
+    def write(self, variable: Variable, new: Tensor) -> None:
+        """Called by `Variable.assign`: give a variable its new value."""
+        self.on_write(variable)
+        variable._data = new._data
+        if new.is_symbolic:
+            variable._node = new._node
+
+    def on_create(self, variable: Variable, value: Tensor) -> None:
+        """Called where a variable is made inside, once it holds its first value."""
+        if self.outer is not None:
+            self.outer.on_create(variable, value)
+        elif variable.is_symbolic and variable._node is None:
+            variable._node = value._node
+
+    def on_leaf(self, x: Tensor) -> None:
+        """Called where a symbolic tensor inside is to be a tracked leaf."""
+        if self.outer is not None:
+            self.outer.on_leaf(x)
+
+    def reach(self, holder: Any) -> None:
+        """Called by what has settings (a module, an optimizer) when it takes part."""
+        if self.outer is not None:
+            self.outer.reach(holder)
+
+    def on_new_holder(self, holder: Any) -> None:
+        """Called where a module is made inside."""
+        if self.outer is not None:
+            self.outer.on_new_holder(holder)
+
+    def on_setting(self, holder: Any, name: str) -> None:
+        """Called before an attribute of such a holder changes."""
+        if self.outer is not None:
+            self.outer.on_setting(holder, name)
+
+    def on_release(self, nodes: list[Node]) -> None:
+        """Called where an eager backward pass would forget what these nodes keep."""
+        if self.outer is not None:
+            self.outer.on_release(nodes)
 
     def on_grad(self, node: Node) -> None:
         """Called before the `.grad` of a leaf changes."""

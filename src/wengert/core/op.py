@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.core import site
+from wengert.core import live, site
 from wengert.core.dtypes import as_dtype, is_float
 from wengert.core.errors import WengertError
 from wengert.core.lowering import Lowering
@@ -116,6 +116,7 @@ class Op:
         self.work = work
         self.lower = lower
         self.several = several
+        self.expand: Callable[..., Any] | None = None  # writes the op out in other ops
         self.always_keeps = set(keeps)
         self.keep_all = "all" in keeps
         self.keep_inputs, self.keep_output = self.keeping((True,) * len(operands))
@@ -286,6 +287,10 @@ def _record_symbolic(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -
     It records whether or not recording is on, since the graph will be run; what is made while
     recording is off becomes a constant by a `stop_gradient`.
     """
+    if live.tracing.real is not None:  # perhaps another thread traces, and these are its boxes
+        known = live.all_settled(args)
+        if known is not None:
+            return bind(op, known, params)
     spec = op.infer(*[Spec.of(t._data) for t in args], **params)
     if op.several:
         outs = _record_several(op, args, params, spec)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wengert.core import dtypes, methods, site
+from wengert.core import dtypes, live, methods, site
 from wengert.core.errors import ArgumentError, DtypeError, GradientError, TraceError
 from wengert.core.methods import ArrayMethods
 from wengert.core.node import Data, Node
@@ -101,8 +101,11 @@ class Tensor(ArrayMethods):
 
     def requires_grad_(self, value: bool = True) -> Tensor:
         """Start (or stop) tracking this leaf tensor; returns it."""
-        if value and self._node is None:
+        if value and self._data.__class__ is Spec and state.trace is not None:
+            state.trace.on_leaf(self)
+        elif value and self._node is None:
             self._node = leaf_node(self)
+            live.register(self)
         elif not value and self._node is not None:
             if not self.is_leaf:
                 raise GradientError(
@@ -204,6 +207,7 @@ class Tensor(ArrayMethods):
                     methods._F.broadcast_to(new, self._data.shape), self._data.dtype
                 )
             self._data = new._data
+            live.written()
             return self
         self._data, self._node = new._data, new._node
         return self
@@ -213,6 +217,9 @@ class Tensor(ArrayMethods):
     def _values(self, purpose: str) -> np.ndarray[Any, Any]:
         """The ndarray, or the error for a symbolic tensor."""
         if self._data.__class__ is Spec:
+            settled = live.settled(self)
+            if settled is not None:
+                return settled._values(purpose)
             assert self._node is not None
             raise TraceError(
                 purpose,

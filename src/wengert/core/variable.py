@@ -6,8 +6,10 @@ The old array is never written into: who kept it, keeps its values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from wengert.core import live
 from wengert.core.dtypes import DType, is_float
 from wengert.core.errors import DtypeError, ShapeError
 from wengert.core.op import cast_to
@@ -27,12 +29,18 @@ class Variable(Tensor):
     __slots__ = ()
 
     def __init__(self, value: Any, requires_grad: bool = False) -> None:
-        super().__init__(as_tensor(value)._data)
+        given = as_tensor(value)
+        super().__init__(given._data)
         if requires_grad:
             self._node = leaf_node(self)
+        live.register(self)
+        if state.trace is not None:
+            state.trace.on_create(self, given)
 
     def assign(self, value: Any) -> None:
         """Replace the value by one of the same shape; it is cast to the variable's dtype."""
+        if self._data.__class__ is Spec and state.trace is None:
+            live.settled(self)  # another thread is tracing: wait until it is done
         new = as_tensor(value, self)
         if new.shape != self.shape:
             raise ShapeError(
@@ -46,9 +54,16 @@ class Variable(Tensor):
         if state.watch is not None:
             state.watch.on_write(self)
         if state.trace is not None:
-            state.trace.on_write(self)
-            self._node = new._node if new._data.__class__ is Spec else self._node
-        self._data = new._data
+            state.trace.write(self, new)
+        else:
+            self._data = new._data
+        live.written()
+
+    def requires_grad_(self, value: bool = True) -> Variable:
+        """Start (or stop) tracking; returns the variable."""
+        super().requires_grad_(value)
+        live.settings_changed()
+        return self
 
     def retype(self, dtype: DType) -> None:
         """Convert the value, and a gradient that is there, to another floating dtype."""
@@ -59,6 +74,7 @@ class Variable(Tensor):
         if self._node is not None:
             self._node = leaf_node(self)
             self._node.grad = None if grad is None else Tensor(grad._data.astype(dtype))
+        live.settings_changed()
 
     def _rebind(self, new: Tensor) -> Tensor:
         """`x += y` and `x[i] = v` on a variable assign to it."""
@@ -74,6 +90,23 @@ class Variable(Tensor):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._values("pickle"), self.requires_grad)
+
+
+class Follower(Variable):
+    """A variable that stands for a plain Python number in compiled programs: a learning rate, the
+    step of a schedule. Who changes the number assigns the variable; a program that wrote the
+    variable has `publish` called, which tells the number's owner.
+    """
+
+    __slots__ = ("tell",)
+
+    def __init__(self, value: Any, tell: Callable[[Any], None]) -> None:
+        self.tell = tell
+        super().__init__(value)
+
+    def publish(self) -> None:
+        """Tell the owner the present value."""
+        self.tell(self._data.item())
 
 
 class Parameter(Variable):

@@ -54,7 +54,7 @@ class Handle:
         kept = list(getattr(self.module, self.slot))
         if self.hook in kept:
             kept.remove(self.hook)
-        object.__setattr__(self.module, self.slot, tuple(kept))
+        self.module._set(self.slot, tuple(kept))
 
     def __enter__(self) -> Handle:
         return self
@@ -102,6 +102,8 @@ class Module(Owner):
         if path is None:  # the outermost module, or one that the running module does not own
             _running.paths, path = self._enter(outer_paths is not None, outer_path)
         state.module = path
+        if state.trace is not None:
+            state.trace.reach(self)
         try:
             for hook in self._pre_hooks:
                 args = _as_args(hook(self, args), args)
@@ -129,13 +131,13 @@ class Module(Owner):
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(module, args)` before `forward`; what it returns (if not None) replaces the
         positional arguments. The result's `remove()` undoes this."""
-        object.__setattr__(self, "_pre_hooks", (*self._pre_hooks, hook))
+        self._set("_pre_hooks", (*self._pre_hooks, hook))
         return Handle(self, "_pre_hooks", hook)
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(module, args, output)` after `forward`; what it returns (if not None)
         replaces the output. The result's `remove()` undoes this."""
-        object.__setattr__(self, "_hooks", (*self._hooks, hook))
+        self._set("_hooks", (*self._hooks, hook))
         return Handle(self, "_hooks", hook)
 
     def num_parameters(self, trainable_only: bool = False) -> int:
@@ -159,8 +161,13 @@ class Module(Owner):
     def train(self, mode: bool = True) -> Self:
         """Switch training behaviour (dropout, batch statistics) on or off; returns the module."""
         for module in self.modules():
-            object.__setattr__(module, "training", bool(mode))
+            if module.training is not bool(mode):
+                module._set("training", bool(mode))
         return self
+
+    def train_alone(self, mode: bool) -> None:
+        """Switch training behaviour of this module only, not of its parts."""
+        self._set("training", mode)
 
     def eval(self) -> Self:
         """Switch training behaviour off; returns the module."""

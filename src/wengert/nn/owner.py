@@ -11,7 +11,9 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
+from wengert.core import live
 from wengert.core.errors import ArgumentError, DtypeError, StateError
+from wengert.core.state import state
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.variable import Parameter, Variable
 
@@ -38,7 +40,7 @@ def structure_changed() -> None:
     _Structure.version = _Structure.tick()
 
 
-class Owner:
+class Owner(live.Holder):
     """Base of `Module`: registration by assignment, and walks over what was registered."""
 
     _members: dict[str, str]  # name → PARAMETER, BUFFER, TRANSIENT or MODULE
@@ -46,6 +48,8 @@ class Owner:
 
     def __init__(self) -> None:
         object.__setattr__(self, "_members", {})
+        if state.trace is not None:
+            state.trace.on_new_holder(self)
 
     # -- registration ------------------------------------------------------------------------
 
@@ -60,7 +64,34 @@ class Owner:
         else:
             if isinstance(value, (list, tuple, dict)):
                 _warn_of_hidden(type(self).__name__, name, value)
-            object.__setattr__(self, name, value)
+            self._set(name, value)
+
+    def _set(self, name: str, value: Any) -> None:
+        """Change an attribute that is no box: compiled programs may rely on it."""
+        if state.trace is not None:
+            state.trace.on_setting(self, name)
+        object.__setattr__(self, name, value)
+        live.settings_changed()
+
+    def _compiled_for(self) -> Any:
+        found = []
+        for name, value in self.__dict__.items():
+            if name in ("_members", "_paths", "_ties"):
+                continue
+            if isinstance(value, Variable):
+                found.append((name, id(value), value._node is not None, value.dtype))
+            else:
+                found.append((name, live.fingerprint(value)))
+        return found
+
+    def _holders(self) -> list[live.Holder]:
+        return list(self.modules())
+
+    def _named_boxes(self) -> Iterator[tuple[str, Any]]:
+        return itertools.chain(self.named_parameters(), self.named_buffers())
+
+    def _is_in_place(self) -> bool:
+        return all(isinstance(p, Variable) for p in self.parameters())
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
@@ -98,6 +129,9 @@ class Owner:
             )
         if kind == MODULE or members.get(name) == MODULE:
             structure_changed()
+        if state.trace is not None:
+            state.trace.on_setting(self, name)
+        live.settings_changed()
         members[name] = kind
         object.__setattr__(self, name, value)
 

@@ -441,8 +441,5 @@ def working_dtype(dtype: DType) -> DType:
 
 
 def write_parameter(p: Tensor, new: Tensor) -> None:
-    """Give a parameter its new value, through its one door if it is a variable."""
-    if isinstance(p, Variable):
-        p.assign(new)
-    else:
-        p._data = cast_to(new, p.dtype)._data
+    """Give a parameter its new value; a plain tracked tensor is a box like any other here."""
+    Variable.assign(p, new)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from wengert.core import dtypes
+from wengert.core.live import Holder
 from wengert.core.errors import ArgumentError, DtypeError, StateError, TraceError
 from wengert.core.op import REGISTRY
 from wengert.core.spec import Shape, Spec, describe
@@ -163,7 +164,7 @@ def source(name: str, key: Tensor | None, generator: Generator | None) -> Source
     return generator
 
 
-class Generator:
+class Generator(Holder):
     """A stream of random bits with a place in it.
 
     Draws take the next blocks of the stream and move the counter on, one thread at a time. With
@@ -190,6 +191,9 @@ class Generator:
         made = cls.__new__(cls)
         made._open(_check_key("Generator.from_key", key))
         return made
+
+    def _named_boxes(self) -> list[tuple[str, Variable]]:
+        return [("key", self.key), ("counter", self.counter)]
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again, at the beginning of the stream of `seed`; returns the generator."""

@@ -86,4 +86,5 @@ def evaluating(model: Module, ema: EMA | None = None) -> Iterator[None]:
                     yield
     finally:
         for module, training in modes:
-            object.__setattr__(module, "training", training)
+            if module.training is not training:
+                module.train_alone(training)

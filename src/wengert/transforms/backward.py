@@ -29,6 +29,9 @@ def backward(
     leaves = [node for node in nodes if node.op is leaf]
     with recording(create_graph):
         release = not (retain_graph or create_graph)
+        if release and loss.is_symbolic and state.trace is not None:
+            state.trace.on_release(nodes)  # they are the graph that will be compiled
+            release = False
         found = walk(nodes, [(start, seed)], leaves, release=release)
         for node in leaves:
             if state.trace is not None:

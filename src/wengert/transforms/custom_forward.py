@@ -224,3 +224,4 @@ custom_jvp_op = CustomJvpOp(
     cost="compute",
     several=True,
 )
+custom_jvp_op.expand = lambda *operands, call: tuple(call.primal(*operands))

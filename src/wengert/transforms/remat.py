@@ -264,3 +264,4 @@ checkpoint_op = Checkpoint(
     cost="compute",
     several=True,
 )
+checkpoint_op.expand = lambda *operands, call: tuple(call(*operands))

@@ -77,12 +77,12 @@ def _leading_to(goals: set[Node], nodes: Sequence[Node]) -> set[Node]:
     """The goals, and the nodes from which a cotangent can reach one of them."""
     found = set(goals)
     for node in nodes:
-        if not found.isdisjoint(node.parents) and _carries_cotangent(node):
+        if not found.isdisjoint(node.parents) and carries_cotangent(node):
             found.add(node)
     return found
 
 
-def _carries_cotangent(node: Node) -> bool:
+def carries_cotangent(node: Node) -> bool:
     """Not a comparison or another step function, and no integers: those have no derivative."""
     return bool(node.op.vjps) and (node.op.several or is_float(node.dtype))
 

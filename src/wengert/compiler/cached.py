@@ -1,0 +1,274 @@
+"""What a compiled function keeps for one kind of call: the program, and what it relies on."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from wengert.compiler.call import Call, invoke
+from wengert.compiler.check import verify
+from wengert.compiler.compile import compile_program
+from wengert.compiler.effects import Surroundings
+from wengert.compiler.entry import Entry
+from wengert.compiler.explain import Reason
+from wengert.compiler.ir import Program
+from wengert.compiler.session import Box
+from wengert.compiler.signature import ARRAY, Signature, parameter_names, places
+from wengert.compiler.tracing import Traced, trace
+from wengert.compiler.wiring import Assembly, Wiring
+from wengert.core.live import Holder, clock
+from wengert.core.state import state
+from wengert.core.tensor import Tensor
+
+
+class Owner(Protocol):
+    """What a `Cached` is of: a compiled function."""
+
+    f: Callable[..., Any]
+    name: str
+
+    def traced(self, signature: Signature) -> Callable[..., Any]: ...
+
+
+class Reliance:
+    """What a program was compiled for, besides its arguments: settings of modules and optimizers,
+    which boxes are tracked, and which of them have a gradient."""
+
+    def __init__(self, owner: Owner, traced: Traced, signature: Signature) -> None:
+        holders: dict[int, Holder] = {}
+        named = list(Surroundings(owner.f, owner.name).holders())
+        given = [x for x in signature.leaves if isinstance(x, Holder)]
+        for whole in (*named, *given, *traced.session.holders.values()):
+            if id(whole) not in traced.session.new_holders:
+                holders.update((id(part), part) for part in whole._holders())
+        self.holders = [(weakref.ref(h), h._compiled_for()) for h in holders.values()]
+        self.boxes = [
+            (weakref.ref(b.tensor), b.tracked, b.spec)
+            for b in traced.session.all_boxes()
+            if b.used and b.tensor is not None
+        ]
+
+    def holds(self) -> bool:
+        """Whether all is still as it was."""
+        for reference, settings in self.holders:
+            holder = reference()
+            if holder is None or holder._compiled_for() != settings:
+                return False
+        for reference, tracked, spec in self.boxes:
+            box = reference()
+            if box is None or (box._node is not None) is not tracked:
+                return False
+            if box._data.dtype != spec.dtype or box._data.shape != spec.shape:
+                return False
+        return True
+
+    def changes(self) -> list[Reason]:
+        """What has changed."""
+        found = []
+        for reference, settings in self.holders:
+            holder = reference()
+            if holder is not None and (now := holder._compiled_for()) != settings:
+                found.append(_setting_reason(type(holder).__name__, settings, now))
+        return found
+
+    def is_dead(self) -> bool:
+        """Whether it can never hold again, since something of it has died."""
+        return any(r() is None for r, *_ in (*self.holders, *self.boxes))
+
+
+def _setting_reason(kind: str, old: Any, now: Any) -> Reason:
+    """Which setting of a holder changed."""
+    before, after = dict(_pairs(old)), dict(_pairs(now))
+    for name in (*after, *before):
+        if before.get(name) != after.get(name):
+            fix = "switch modes seldom: both programs are kept"
+            if name != "training":
+                fix = f"set {name} before the first call"
+            return Reason(f"{kind}.{name}", _shown(before, name), _shown(after, name), fix)
+    return Reason(f"the settings of {kind}", "", "", "set them before the first call")
+
+
+def _pairs(settings: Any) -> Any:
+    return [(str(s[0]), s[1]) for s in settings if isinstance(s, tuple) and len(s) >= 2]
+
+
+def _shown(settings: dict[str, Any], name: str) -> str:
+    value = settings.get(name, "nothing")
+    return repr(value[1]) if isinstance(value, tuple) and len(value) == 2 else "another object"
+
+
+class Cached:
+    """A program in a function's cache.
+
+    Attributes
+    ----------
+    settings : the clock, when it was last seen that all it relies on is still so
+    short : whether it may be called the short way: arrays in, results out
+    """
+
+    once = False
+    short = False
+    calls = 0
+    program: Program
+
+    def __init__(self, owner: Owner, traced: Traced, signature: Signature) -> None:
+        self.reliance = Reliance(owner, traced, signature)
+        self.signature = signature
+        self.recording = traced.recorded
+        self.settings = clock.settings
+        touched = _touched(traced)
+        self.present = [(b.tensor, b.grad is not None) for b in touched]
+
+    def is_current(self, signature: Signature) -> bool:
+        """Whether the program is still right for calls of its key."""
+        now = clock.settings
+        if now != self.settings:
+            if not self.reliance.holds():
+                return False
+            self.settings = now
+        for box, has in self.present:
+            if box._node is None or (box._node.grad is not None) is not has:
+                return False
+        return True
+
+    def is_dead(self) -> bool:
+        """Whether it will never be of use again."""
+        return self.reliance.is_dead()
+
+    def changes(self, signature: Signature) -> list[Reason]:
+        """Why the program is not right for a call of its own key."""
+        found = self.reliance.changes()
+        for box, had in self.present:
+            if not found and (box.grad is not None) is not had:
+                words = {True: "a gradient", False: "no gradient"}
+                found.append(
+                    Reason(
+                        "gradients that parameters had at the call",
+                        words[had],
+                        words[not had],
+                        "call zero_grad() at the same place in every step",
+                    )
+                )
+        return found or [Reason("an object of the program that died", "", "", "keep it alive")]
+
+    def call(self, signature: Signature) -> Any:
+        """Run it on the arguments of a call."""
+        raise TypeError("a kind of Cached says how it runs")
+
+
+def _touched(traced: Traced) -> list[Box]:
+    """The tracked boxes whose gradients the function may have looked at."""
+    session = traced.session
+    params: set[int] = set()
+    for holder in session.holders.values():
+        params.update(id(box) for _, box in holder._named_boxes())
+    return [
+        b
+        for b in session.all_boxes()
+        if b.tracked and b.tensor is not None
+        if b.used or b.grad_changed or id(b.tensor) in params
+    ]
+
+
+class Plain(Cached):
+    """A program that is run as it is: nothing outside can ask for a derivative of its results."""
+
+    def __init__(self, owner: Owner, traced: Traced, signature: Signature) -> None:
+        names = names_of(owner, signature)
+        self.program, wiring = Assembly(traced, names).build()
+        super().__init__(owner, traced, signature)
+        verify(self.program)
+        self.entry = Entry(wiring, compile_program(self.program))
+        self.once = bool(wiring.extra)
+        kinds = signature.kinds
+        flat = _is_flat(signature) and all(k == ARRAY for k in kinds)
+        self.short = flat and not wiring.extra and all(g.argument is None for g in wiring.grads)
+        used = dict(wiring.arguments)
+        self.count = len(kinds)
+        self.slots = [used.get(i) for i in range(self.count)]
+        arrays = [signature.array(i)._data for i in range(self.count)] if flat else []
+        self.dtypes, self.shapes = [a.dtype for a in arrays], [a.shape for a in arrays]
+        self.masks = [dtype.alignment - 1 for dtype in self.dtypes]
+        self.single = wiring.out_tree.kind is None and wiring.leaves[0].index == 0
+
+    @property
+    def calls(self) -> int:  # type: ignore[override]
+        return self.entry.calls
+
+    def call(self, signature: Signature) -> Any:
+        entry = self.entry
+        with entry.lock:
+            alive = []
+            for i, slot in entry.plan.arguments:
+                alive.append(entry.give(slot, signature.array(i)._data))
+            for tensor, slot in entry.plan.extra:
+                alive.append(entry.give(slot, tensor._data))
+            for gradient in entry.plan.grads:
+                if gradient.argument is not None:
+                    gradient.box = signature.leaves[gradient.argument]
+            if state.watch is not None:
+                for write in entry.plan.writes:
+                    state.watch.on_write(write.box)
+                entry.let_go()
+            arrays = entry.run()
+            return entry.plan.result(entry.wrapped(arrays))
+
+
+def _is_flat(signature: Signature) -> bool:
+    args, kwargs = signature.treedef.children
+    return not kwargs.num_leaves and all(c.kind is None for c in args.children)
+
+
+class Differentiable(Cached):
+    """A program that is run as an op: its results are tracked, or it stands in a trace."""
+
+    def __init__(self, owner: Owner, traced: Traced, signature: Signature) -> None:
+        names = names_of(owner, signature)
+        self.program, self.wiring = Assembly(traced, names, whole=True).build()
+        super().__init__(owner, traced, signature)
+        self.compiled = Call(self.program)
+        self.once = bool(self.wiring.extra)
+
+    def call(self, signature: Signature) -> Any:
+        wiring = self.wiring
+        operands: list[Any] = [None] * len(self.program.inputs)
+        for i, slot in wiring.arguments:
+            operands[slot] = signature.array(i)
+        for tensor, slot in wiring.extra:
+            operands[slot] = tensor
+        for box, slot in wiring.reads:
+            operands[slot] = Tensor(box._data, box._node)
+        for gradient in wiring.grads:
+            if gradient.argument is not None:
+                gradient.box = signature.leaves[gradient.argument]
+            if gradient.input is not None:
+                operands[gradient.input] = gradient.box.grad
+        outs = invoke(self.compiled, operands)
+        for write in wiring.writes:
+            write.box.assign(outs[write.output].detach())
+        for gradient in wiring.grads:
+            if gradient.changed:
+                at = gradient.output
+                gradient.box.grad = None if at is None else outs[at].detach()
+        self.calls += 1
+        return wiring.result(outs[: wiring.results])
+
+
+def names_of(owner: Owner, signature: Signature) -> list[str]:
+    """What a reader calls the leaves of a call's arguments."""
+    given = signature.treedef.unflatten(signature.leaves)
+    return places(given, parameter_names(owner.f))
+
+
+def make(owner: Owner, signature: Signature) -> Cached | None:
+    """Trace and compile a function for a call; None where it must become a part of the trace
+    around it, since it writes variables there."""
+    traced = trace(owner.traced(signature), signature, owner.name, owner.f)
+    outer = state.trace
+    if outer is None and not signature.tracked and not traced.differentiable:
+        return Plain(owner, traced, signature)
+    made = Differentiable(owner, traced, signature)
+    if outer is not None and (made.wiring.writes or made.wiring.grads):
+        return None
+    return made

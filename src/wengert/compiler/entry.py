@@ -1,0 +1,210 @@
+"""One compiled program with its buffers, as a call runs it.
+
+All that can be known before a call is prepared: the addresses of boxes and spare results are in the
+program's table already, and stay valid as long as nobody assigned a variable (one number tells) and
+nobody else holds the arrays (their reference counts tell). A variable's array that somebody else
+holds is not written into: the program then writes to a new array, and the variable gets that.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from wengert.compiler import buffers
+from wengert.compiler.buffers import Array, address, counts, getrefcount
+from wengert.compiler.executable import Executable
+from wengert.compiler.wiring import Wiring
+from wengert.core import live
+from wengert.core.live import clock
+from wengert.core.spec import Spec
+from wengert.core.tensor import Tensor
+from wengert.core.variable import Follower
+
+# Programs with state run one at a time: two of them may hold the same variables.
+_STATEFUL = threading.RLock()
+_new_tensor = Tensor.__new__
+
+# Which entry holds the array of a box for writing in place.
+_holding: weakref.WeakValueDictionary[int, Entry] = weakref.WeakValueDictionary()
+
+
+class Entry:
+    """A program in the cache of a compiled function.
+
+    Attributes
+    ----------
+    plan : what goes where
+    count : how many arrays a call passes
+    shapes, dtypes : of those arrays
+    lock : held while the program runs
+    """
+
+    def __init__(self, plan: Wiring, executable: Executable) -> None:
+        self.plan, self.executable = plan, executable
+        self.table = memoryview(executable.table)
+        self.inputs, self.outputs = executable.inputs, executable.outputs
+        first = len(self.inputs)
+        self.result_slots = [first + out for out in range(plan.results)]
+        self.write_slots = [first + w.output for w in plan.writes]
+        self.grad_slots = [first + g.output for g in plan.grads if g.output is not None]
+        stateful = bool(plan.reads or plan.writes or plan.grads)
+        self.lock = _STATEFUL if stateful else threading.RLock()
+        self.result_specs = list(self.outputs[: plan.results])
+        self.grad_specs = [self.outputs[g.output] for g in plan.grads if g.output is not None]
+        self.followers = [w.box for w in plan.writes if isinstance(w.box, Follower)]
+        self.writes = -1  # the clock, when the addresses of boxes were read
+        self.held: list[Array] = []
+        self.counts: list[int] = []
+        self.copies: list[Array] = []  # of boxes that cannot be read where they are
+        self.spares: list[list[Array]] = [[], []]
+        self.addresses: list[list[int]] = [[], []]
+        self.turn = 0
+        self.calls = 0
+
+    # -- before a run ------------------------------------------------------------------------
+
+    def give(self, slot: int, a: Array) -> Array:
+        """Pass an array as an input; returns what must be kept alive until the run is over."""
+        a = buffers.readable(a)
+        self.table[slot] = address(a)
+        return a
+
+    def _prepare(self) -> list[Array]:
+        """Read the addresses of all boxes; returns new arrays for what cannot be updated in
+        place, one a write (the box's own array where it can)."""
+        self.let_go()
+        now = clock.writes
+        self.copies = []
+        for box, slot in self.plan.reads:
+            a = box._data
+            if not buffers.usable(a):
+                a = buffers.readable(a)
+                self.copies.append(a)
+            self.table[slot] = address(a)
+        targets = []
+        for write, slot in zip(self.plan.writes, self.write_slots, strict=True):
+            box = write.box
+            other = _holding.get(id(box))
+            if other is not None:
+                other.let_go()
+            if not buffers.own(box):
+                targets.append(buffers.fresh(self.outputs[write.output]))
+            else:
+                targets.append(box._data)
+            self.table[slot] = address(targets[-1])
+        self.writes = now
+        return targets
+
+    def let_go(self) -> None:
+        """Forget the arrays of boxes."""
+        self.held, self.counts, self.writes = [], [], -1
+
+    def _hold(self, targets: list[Array]) -> None:
+        """After a run: let the boxes have the arrays that it wrote, and hold them for the next."""
+        changed = False
+        for write, target in zip(self.plan.writes, targets, strict=True):
+            box = write.box
+            if box._data is not target:
+                box._data = target
+                changed = True
+            if write.input is not None:
+                self.table[write.input] = address(target)
+            _holding[id(box)] = self
+        if changed:
+            live.written()
+            self.writes = clock.writes
+        self.held, self.counts = targets, [buffers.HELD] * len(targets)
+
+    def _spare(self) -> list[Array]:
+        """Arrays for the results: those of the run before the last, where nobody holds them."""
+        turn = self.turn = 1 - self.turn
+        arrays, places = self.spares[turn], self.addresses[turn]
+        if not arrays:
+            specs = self.result_specs + self.grad_specs
+            arrays = self.spares[turn] = [buffers.fresh(s) for s in specs]
+            places = self.addresses[turn] = [address(a) for a in arrays]
+        i = 0
+        for a in arrays:
+            if getrefcount(a) != _SPARE_IN_LOOP:
+                arrays[i] = new = buffers.fresh(_spec_of(self, i))
+                places[i] = address(new)
+            i += 1
+        table = self.table
+        i = 0
+        for slot in self.result_slots:
+            table[slot] = places[i]
+            i += 1
+        for slot in self.grad_slots:
+            table[slot] = places[i]
+            i += 1
+        return arrays
+
+    # -- a run -----------------------------------------------------------------------------------
+
+    def run(self) -> list[Array]:
+        """Run the program on the arguments whose addresses are in the table; returns the results'
+        arrays, and then those of gradients. The caller holds the lock."""
+        targets = None
+        if clock.writes != self.writes or list(map(getrefcount, self.held)) != self.counts:
+            targets = self._prepare()
+        for gradient in self.plan.grads:
+            if gradient.input is not None:
+                self._give_gradient(gradient)
+        arrays = self._spare()
+        self.executable()
+        self.calls += 1
+        if targets is not None:
+            self._hold(targets)
+        if self.plan.grads:
+            self._set_gradients(arrays)
+        for follower in self.followers:
+            follower.publish()
+        return arrays
+
+    def _give_gradient(self, gradient: Any) -> None:
+        node = gradient.box._node
+        a = node.grad._data
+        if not buffers.usable(a):
+            a = buffers.readable(a)
+            self.copies.append(a)
+        self.table[gradient.input] = address(a)
+
+    def _set_gradients(self, arrays: Sequence[Array]) -> None:
+        i = len(self.result_slots)
+        for gradient in self.plan.grads:
+            if not gradient.changed:
+                continue
+            if gradient.output is None:
+                gradient.box._node.grad = None
+            else:
+                gradient.box._node.grad = Tensor(arrays[i])
+                i += 1
+
+    def wrapped(self, arrays: Sequence[Array]) -> list[Tensor]:
+        """The results as tensors."""
+        found = []
+        for i in range(len(self.result_slots)):
+            t = _new_tensor(Tensor)
+            t._data, t._node = arrays[i], None
+            found.append(t)
+        return found
+
+
+def _spec_of(entry: Entry, i: int) -> Spec:
+    results = entry.result_specs
+    return results[i] if i < len(results) else entry.grad_specs[i - len(results)]
+
+
+def _count_in_loop() -> int:
+    """The count of an array that only a list holds, seen from a loop over that list."""
+    arrays = [buffers.fresh(Spec((2,), buffers.np.dtype("float32")))]
+    for a in arrays:
+        return getrefcount(a)
+    return 0
+
+
+_SPARE_IN_LOOP = _count_in_loop()
+__all__ = ["Entry", "counts"]

@@ -1,0 +1,326 @@
+"""`jit`: a function that is traced once, compiled, and run as one native program from then on."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from wengert.compiler.buffers import address
+from wengert.compiler.cached import Cached, make, names_of
+from wengert.compiler.explain import History
+from wengert.compiler.ir import Program
+from wengert.compiler.tracing import inside_jit
+from wengert.compiler.signature import Signature, Static, read
+from wengert.core.errors import ArgumentError, TraceError
+from wengert.core.live import clock
+from wengert.core.state import state
+from wengert.core.tensor import Tensor
+from wengert.transforms.call import check_function
+
+_new_tensor = Tensor.__new__
+_ndarray = np.ndarray
+
+
+def jit(
+    f: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Iterable[int] = (),
+    static_argnames: str | Iterable[str] = (),
+    cache_size: int = 64,
+) -> Any:
+    """Compile a function: a loss, a gradient, or a whole training step with its state.
+
+    The function runs once for each kind of arguments, on symbolic tensors; what it computed is
+    compiled into one native program, and later calls run that. Parameters, buffers, optimizer
+    state, gradients and random generators that the function reads or writes are found by
+    themselves and updated as they are eagerly: in place where nobody else holds their arrays.
+
+    Arguments are pytrees. Arrays are inputs of the program; numbers, strings and other hashable
+    values are static: each new value is compiled anew, so pass a number that changes as an array.
+    Modules, optimizers and generators may be arguments, and are told apart by identity.
+
+    Python's own side effects (print, a list that grows, a counter) do not happen in later calls;
+    those that can be seen are errors.
+
+    Parameters
+    ----------
+    f : the function, or a method; without it, `jit` is a decorator with options
+    static_argnums, static_argnames : arguments that are static as a whole
+    cache_size : how many programs are kept; the one that was not used for longest goes first
+
+    >>> import wengert as wg
+    >>> model = wg.nn.Linear(2, 1); opt = wg.optim.SGD(model.parameters(), lr=0.1)
+    >>> @wg.jit
+    ... def step(x, y):
+    ...     loss = ((model(x) - y) ** 2).mean()
+    ...     loss.backward(); opt.step(); opt.zero_grad()
+    ...     return loss
+    >>> x, y = wg.ones((4, 2)), wg.zeros((4, 1))
+    >>> bool(step(x, y) > step(x, y))
+    True
+    """
+    if f is None:
+        return functools.partial(
+            jit,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+            cache_size=cache_size,
+        )
+    check_function("jit", f)
+    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    if cache_size < 1:
+        raise ArgumentError(
+            "jit", "cache_size is at least 1", met=repr(cache_size), fix="leave it out for 64"
+        )
+    return Jit(f, numbers, names, cache_size)
+
+
+class Jit:
+    """What `jit` returns: the function, compiled."""
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        static_argnums: Sequence[int],
+        static_argnames: Sequence[str],
+        cache_size: int,
+    ) -> None:
+        functools.update_wrapper(self, f)
+        self.f = f
+        self.static_argnums, self.static_argnames = static_argnums, static_argnames
+        self.cache_size = cache_size
+        self.name = getattr(f, "__qualname__", type(f).__name__)
+        self.cache: OrderedDict[Any, list[Cached]] = OrderedDict()
+        self.history = History(self.name, f)
+        self.lock = threading.RLock()
+        self.methods: weakref.WeakKeyDictionary[Any, Jit] = weakref.WeakKeyDictionary()
+        self.running: list[Any] = []  # keys of the traces that are going on, innermost last
+        self.recent: Cached | None = None  # the last one, if it may be called the short way
+
+    # -- calling -----------------------------------------------------------------------------
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run the function; see `jit`."""
+        # The short way: the program of the last call, for arrays of the same shapes and dtypes.
+        recent = self.recent
+        if (
+            recent is not None
+            and clock.settings == recent.settings
+            and len(args) == recent.count
+            and not kwargs
+            and state.trace is None
+            and state.watch is None
+            and state.recording is recent.recording
+        ):
+            entry = recent.entry
+            table, slots, i = entry.table, recent.slots, 0
+            lock = entry.lock
+            lock.acquire()
+            try:
+                for a in args:
+                    if a.__class__ is Tensor:
+                        if a._node is not None:
+                            break
+                        a = a._data
+                    elif a.__class__ is not _ndarray:
+                        break
+                    if a.dtype is not recent.dtypes[i] or a.shape != recent.shapes[i]:
+                        break
+                    slot = slots[i]
+                    if slot is not None:
+                        table[slot] = place = address(a)
+                        if place & recent.masks[i] or not a.flags.c_contiguous:
+                            break
+                    i += 1
+                else:
+                    for box, has in recent.present:
+                        if (box._node.grad is not None) is not has:
+                            break
+                    else:
+                        arrays = entry.run()
+                        if recent.single:
+                            result = _new_tensor(Tensor)
+                            result._data, result._node = arrays[0], None
+                            return result
+                        return entry.plan.result(entry.wrapped(arrays))
+            finally:
+                lock.release()
+        return self._general(args, kwargs)
+
+    def _general(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Any call."""
+        if inside_jit():
+            return self._inline(args, kwargs)
+        signature = self._signature(args, kwargs)
+        cached = self._cached(signature, args, kwargs)
+        if cached is None:
+            return self._inline(args, kwargs)
+        return cached.call(signature)
+
+    def _signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signature:
+        if self.static_argnums or self.static_argnames:
+            given = list(args)
+            for n in self.static_argnums:
+                if -len(args) <= n < len(args):
+                    given[n] = Static(args[n])
+            args = tuple(given)
+            kwargs = {k: Static(v) if k in self.static_argnames else v for k, v in kwargs.items()}
+        return read(args, kwargs)
+
+    def _cached(
+        self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Cached | None:
+        """The program for a call, compiled if need be; None where the call cannot be one op."""
+        with self.lock:
+            found = self.cache.get(signature.key)
+            if found is not None:
+                self.cache.move_to_end(signature.key)
+                for cached in found:
+                    if cached.is_current(signature):
+                        self.recent = cached if cached.short else self.recent
+                        return cached
+                found[:] = [c for c in found if not c.is_dead()]
+            cached = self._compile(signature, found or [])
+            if cached is None or cached.once:
+                return cached
+            self.cache.setdefault(signature.key, []).append(cached)
+            self.recent = cached if cached.short else self.recent
+            while sum(map(len, self.cache.values())) > self.cache_size:
+                oldest = next(iter(self.cache.values()))
+                gone = oldest.pop(0)
+                if self.recent is gone:
+                    self.recent = None
+                if not oldest:
+                    self.cache.popitem(last=False)
+            return cached
+
+    def _compile(self, signature: Signature, before: Sequence[Cached]) -> Cached | None:
+        started = perf_counter()
+        cached = make(self, signature)
+        if cached is not None:
+            spent = perf_counter() - started
+            self.history.add(signature, cached, before, names_of(self, signature), spent)
+        return cached
+
+    def traced(self, signature: Signature) -> Callable[..., Any]:
+        """The function as it is traced: it knows that it is running."""
+
+        @functools.wraps(self.f)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            self.running.append(signature.key)
+            try:
+                return self.f(*args, **kwargs)
+            finally:
+                self.running.pop()
+
+        return run
+
+    def _inline(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Inside of another trace the function is simply run: it becomes a part of that."""
+        key = self._signature(args, kwargs).key
+        if key in self.running:
+            raise TraceError(
+                "jit",
+                f"{self.name} calls itself with arguments like those that it was called with",
+                met="a trace inside of its own trace, without end",
+                cause="recursion that would end on a value, which a trace does not have",
+                fix="use wg.fori_loop or wg.scan, or recurse on a static number",
+            )
+        self.running.append(key)
+        try:
+            return self.f(*args, **kwargs)
+        finally:
+            self.running.pop()
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method: each object has its own programs."""
+        if instance is None:
+            return self
+        bound = self.methods.get(instance)
+        if bound is None:
+            method = _Method(self.f, instance)
+            numbers = [n - 1 for n in self.static_argnums if n > 0]
+            bound = Jit(method, numbers, self.static_argnames, self.cache_size)
+            self.methods[instance] = bound
+        return bound
+
+    # -- looking at it -------------------------------------------------------------------------
+
+    def program(self, /, *args: Any, **kwargs: Any) -> Program:
+        """The program for a call with such arguments, which is compiled but not run."""
+        cached = self._cached(self._signature(args, kwargs), args, kwargs)
+        assert cached is not None
+        return cached.program
+
+    lower = program
+
+    def bind(self, /, *args: Any, **kwargs: Any) -> Any:
+        """The step on the buffers of these very arrays, for calls that cost almost nothing.
+
+        A call of the result reads what the arrays hold at that time: write new data into the NumPy
+        arrays that were passed, in place.
+
+        >>> import numpy as np, wengert as wg
+        >>> x = np.ones(3); total = wg.jit(lambda x: x.sum()).bind(x)
+        >>> x[:] = 2.0; float(total())
+        6.0
+        """
+        from wengert.compiler.bound import Bound
+
+        return Bound(self, args, kwargs)
+
+    def explain(self) -> Any:
+        """What was compiled, when, how long it took, how often it was called, and why again."""
+        return self.history.report(self.cache_size)
+
+    def clear_cache(self) -> None:
+        """Forget all programs."""
+        with self.lock:
+            self.cache.clear()
+            self.recent = None
+            self.history.clear()
+            for bound in self.methods.values():
+                bound.clear_cache()
+
+    def __repr__(self) -> str:
+        return f"<jit of {self.name}, {len(self.history.events)} compiled>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Jit:
+        return Jit(self.f, self.static_argnums, self.static_argnames, self.cache_size)
+
+    def __reduce__(self) -> Any:
+        return Jit, (self.f, self.static_argnums, self.static_argnames, self.cache_size)
+
+
+class _Method:
+    """A method of an object that is held weakly: who calls it has the object."""
+
+    def __init__(self, f: Callable[..., Any], instance: Any) -> None:
+        functools.update_wrapper(self, f)
+        self.f, self.reference = f, weakref.ref(instance)
+
+    @property
+    def __self__(self) -> Any:
+        found = self.reference()
+        if found is None:
+            raise TraceError(
+                "jit",
+                f"the object of the compiled method {self.f.__qualname__} has died",
+                cause="the bound method was kept, but not the object",
+                fix="keep the object as well",
+            )
+        return found
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.f(self.__self__, *args, **kwargs)
+
+
+__all__ = ["Jit", "jit"]

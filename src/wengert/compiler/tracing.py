@@ -1,0 +1,154 @@
+"""Running a function on symbolic arguments, with all that it may touch put back afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from wengert.compiler.effects import Surroundings
+from wengert.compiler.session import Box, Session
+from wengert.compiler.signature import ARRAY, LEAF, TRACKED, Signature, Static
+from wengert.core.graph import ancestors, nodes_of
+from wengert.core.node import Node
+from wengert.core.spec import Spec
+from wengert.core.state import recording, state
+from wengert.core.tensor import Tensor
+from wengert.core.tree import TreeDef, tree_flatten
+from wengert.core.variable import Variable
+from wengert.ops.structure import leaf
+from wengert.transforms.reverse import carries_cotangent
+from wengert.transforms.trace import symbolic
+
+
+@dataclass
+class Traced:
+    """A function that was run on symbolic arguments."""
+
+    session: Session
+    inputs: list[Tensor | None]  # for each leaf of the arguments that is an array
+    outputs: list[Any]
+    out_tree: TreeDef
+    recorded: bool
+    signature: Signature
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Those results that depend on the inputs."""
+        return [o for o in self.outputs if is_result(o)]
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a derivative of a result may be asked for outside."""
+        if not self.recorded:
+            return False
+        starts = set(self.session.leaves)
+        for x, kind in zip(self.inputs, self.signature.kinds, strict=True):
+            if x is not None and kind in (TRACKED, LEAF):
+                starts.update(nodes_of([x]))
+        return any(self._reaches(o._node, starts) for o in self.tensors)
+
+    def _reaches(self, node: Node | None, starts: set[Node]) -> bool:
+        seen: set[Node] = set()
+        stack = [node]
+        while stack:
+            node = stack.pop()
+            if node is None or node in seen or node in self.session.released:
+                continue
+            seen.add(node)
+            if node in starts:
+                return True
+            if node.op is leaf or self.is_outside(node):
+                return True
+            if carries_cotangent(node):
+                stack.extend(node.parents)
+        return False
+
+    def is_outside(self, node: Node) -> bool:
+        """Whether a node is older than the trace: a value that something further out tracks."""
+        return node.id < self.session.begin and node not in self.session.starts
+
+    def is_captured(self, node: Node) -> bool:
+        """Whether a value that is known depends on something that is tracked further out."""
+        return any(map(self.is_outside, ancestors([node])))
+
+    def number_of(self, box: Box) -> int | None:
+        """Which leaf of the arguments a box is; None if it is none of them."""
+        for i, x in enumerate(self.inputs):
+            if x is not None and x._data is box.spec:
+                return i
+        return None
+
+    def box_names(self) -> dict[int, str]:
+        """What a reader calls the boxes: by the modules and optimizers that took part."""
+        names: dict[int, str] = {}
+        for holder in self.session.holders.values():
+            for name, box in holder._named_boxes():
+                names.setdefault(id(box), name)
+        return names
+
+
+def is_result(x: Any) -> bool:
+    """Whether a leaf of the function's result is an output of the program."""
+    return isinstance(x, Tensor) and not isinstance(x, Variable) and x.is_symbolic
+
+
+def trace(
+    f: Callable[..., Any], signature: Signature, name: str, original: Callable[..., Any]
+) -> Traced:
+    """Run a function on symbolic arguments; all state is afterwards as it was before. Side effects
+    are looked for around the `original` function, which `f` calls."""
+    session = Session()
+    surroundings = Surroundings(original, name)
+    recorded = state.recording
+    before = state.watch, state.origin, state.module, state.transforming
+    with session:
+        state.watch, state.origin, state.module, state.transforming = None, None, "", False
+        try:
+            leaves, inputs = _stand_ins(session, signature)
+            args, kwargs = signature.treedef.unflatten(leaves)
+            surroundings.before(args, kwargs)
+            with recording(recorded):
+                result = f(*args, **kwargs)
+            outputs, out_tree = tree_flatten(result, is_leaf=_is_box)
+        except BaseException:
+            session.restore_settings()
+            surroundings.restore()
+            raise
+        finally:
+            state.watch, state.origin, state.module, state.transforming = before
+    surroundings.after(session)
+    del result, args, kwargs, leaves
+    session.check_made()
+    return Traced(session, inputs, outputs, out_tree, recorded, signature)
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, Variable)
+
+
+def _stand_ins(session: Session, signature: Signature) -> tuple[list[Any], list[Tensor | None]]:
+    """The leaves that the function is called with, and which of them are inputs."""
+    leaves: list[Any] = []
+    inputs: list[Tensor | None] = []
+    for i, (value, kind) in enumerate(zip(signature.leaves, signature.kinds, strict=True)):
+        given: Tensor | None = None
+        if kind == LEAF and state.recording:
+            given = session.argument(signature.array(i))
+        elif kind in (ARRAY, LEAF, TRACKED):
+            given = symbolic(Spec.of(signature.array(i)))
+        inputs.append(given)
+        leaves.append(
+            given if given is not None else value.value if isinstance(value, Static) else value
+        )
+    return leaves, inputs
+
+
+def inside_jit() -> bool:
+    """Whether a trace of `jit` is going on around this call."""
+    trace = state.trace
+    while trace is not None:
+        if isinstance(trace, Session):
+            return True
+        trace = trace.outer
+    return False

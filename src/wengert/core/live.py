@@ -1,0 +1,136 @@
+"""The boxes that are alive, and clocks that tell whether anything about them has changed.
+
+A compiled program reads and writes boxes: variables, and other tracked leaves. While it is traced,
+*all* of them must be symbolic, so that the value of none can be baked in unnoticed; hence the table.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from wengert.core.tensor import Tensor
+
+_boxes: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
+
+
+def register(box: Tensor) -> None:
+    """Enter a box into the table, where it stays as long as it lives."""
+    _boxes[id(box)] = box
+
+
+def boxes() -> list[Tensor]:
+    """All boxes that are alive."""
+    found = [reference() for reference in _boxes.valuerefs()]
+    return [box for box in found if box is not None]
+
+
+class _Clock:
+    """Two numbers that change whenever something changes that compiled programs rely on.
+
+    Attributes
+    ----------
+    writes : since when no box was given another array
+    settings : since when no setting changed: modes and attributes of modules, options of
+        optimizers, what is trainable, dtypes
+    """
+
+    __slots__ = ("settings", "writes")
+
+    def __init__(self) -> None:
+        self.writes = self.settings = 0
+
+
+clock = _Clock()
+_tick = count(1).__next__
+
+
+def written() -> None:
+    """A box was given another array."""
+    clock.writes = _tick()
+
+
+def settings_changed() -> None:
+    """Something changed that a program may have been compiled for."""
+    clock.settings = clock.writes = _tick()
+
+
+class Holder:
+    """Base of what has settings that a program is compiled for: modules, optimizers, schedules.
+
+    As an argument of a compiled function such an object is itself, not a copy: it is told by its
+    identity, and its boxes are state.
+    """
+
+    def _compiled_for(self) -> Any:
+        """All that a program may rely on, as a value that compares equal while it is the same."""
+        return ()
+
+    def _holders(self) -> list[Holder]:
+        """The holder itself, and the holders that belong to it."""
+        return [self]
+
+    def _named_boxes(self) -> Iterable[tuple[str, Any]]:
+        """The boxes that it holds, by names for a reader."""
+        return ()
+
+    def _is_in_place(self) -> bool:
+        """Whether its values stand in boxes (a structural copy of a module has plain tensors)."""
+        return True
+
+
+def fingerprint(value: Any) -> Any:
+    """A setting as something that can be compared: a plain value by type and value, anything else
+    by identity."""
+    if value.__class__ in _PLAIN:
+        return value.__class__, value if value == value else repr(value)
+    if value.__class__ is tuple:
+        return tuple([fingerprint(v) for v in value])
+    return id(value)
+
+
+_PLAIN = frozenset({bool, int, float, str, type(None)})
+
+
+class _Tracing:
+    """Who is tracing now. While a thread traces, boxes are symbolic for all threads; another
+    thread that meets a symbolic box waits for `lock`, and then finds the values.
+
+    Attributes
+    ----------
+    lock : held by the thread that traces
+    real : how a thread that did wait finds the tensor behind a box's symbolic data
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.owner: int | None = None
+        self.real: Callable[[Tensor], Tensor] | None = None
+
+
+tracing = _Tracing()
+
+
+def all_settled(xs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    """The tensors with their values, where some are symbolic because another thread traces."""
+    if tracing.owner == threading.get_ident():
+        return None
+    found = [settled(x) if x.is_symbolic else None for x in xs]
+    if all(f is None for f in found):
+        return None
+    return tuple([x if f is None else f for x, f in zip(xs, found, strict=True)])
+
+
+def settled(x: Tensor) -> Tensor | None:
+    """The tensor with its value, for a thread that met a symbolic box of another thread's trace;
+    None if the tensor is symbolic for another reason."""
+    if tracing.real is None or tracing.owner == threading.get_ident():
+        return None
+    with tracing.lock:
+        found = tracing.real(x)
+    return None if found.is_symbolic else found
