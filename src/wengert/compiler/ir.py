@@ -34,6 +34,7 @@ class Term:
     Attributes
     ----------
     op : what computes it; None for an input or a constant
+    name : the op's name, `constant` or `input`
     params : static parameters of the op
     args : the operands
     shape, dtype : of the result; for an op with several results those are in `specs`
@@ -41,7 +42,7 @@ class Term:
     origins : where the user's code made it (several lines, where terms were merged)
     """
 
-    __slots__ = ("args", "data", "dtype", "id", "op", "origins", "params", "shape", "specs")
+    __slots__ = ("args", "data", "dtype", "id", "name", "op", "origins", "params", "shape", "specs")
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Term:
     ) -> None:
         self.id = _number()
         self.op = op
+        self.name: str = op.name if op is not None else "input" if data is None else "constant"
         self.args = args
         self.params = params
         self.specs: tuple[Spec, ...] = spec if isinstance(spec, tuple) else (spec,)
@@ -79,13 +81,6 @@ class Term:
     def nbytes(self) -> int:
         """Bytes of all results."""
         return sum(s.nbytes for s in self.specs)
-
-    @property
-    def name(self) -> str:
-        """The op's name, `constant` or `input`."""
-        if self.op is not None:
-            return self.op.name
-        return "input" if self.data is None else "constant"
 
     @property
     def is_constant(self) -> bool:

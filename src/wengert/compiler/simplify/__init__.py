@@ -42,7 +42,7 @@ def simplify(program: Program, report: Report | None = None) -> Program:
 
     `report` collects what was done.
     """
-    report = report if report is not None else Report()
+    report = report or Report(silent=True)
     report.add("traced", program)
     b = Builder()
     program = b.rebuild(program)
@@ -51,13 +51,10 @@ def simplify(program: Program, report: Report | None = None) -> Program:
         plan = structure_plan(program)
         if not plan:
             break
-        before = program.outputs
         program = b.rebuild(program, plan)
         report.add("structure", program)
-        if program.outputs == before:
-            break
     program = split_reductions(program)
     report.add("splitting", program)
     report.fired += b.fired
-    report.visits = b.visits
+    report.visits += b.visits
     return program

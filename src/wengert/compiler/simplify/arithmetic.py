@@ -142,6 +142,17 @@ def signs_meet(b: Builder, t: Term) -> Term | None:
     return None
 
 
+@rule("mul", "div")
+def negate_after(b: Builder, t: Term) -> Term | None:
+    """(−x)·y = −(x·y), where that is no longer: so that signs meet, or end in a subtraction."""
+    for i, x in enumerate(t.args):
+        if x.name == "neg" and x.shape == t.shape and is_float(t):
+            args = list(t.args)
+            args[i] = x.args[0]
+            return b.make("neg", b.remake(t, *args))
+    return None
+
+
 @rule("mul")
 def equal_factors(b: Builder, t: Term) -> Term | None:
     """x·x = x²: what squaring is. Written in one way, equal squares are merged."""

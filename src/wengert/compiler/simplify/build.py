@@ -18,7 +18,7 @@ import numpy as np
 from wengert.compiler.ir import Array, Origins, Program, Term, merged
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
-from wengert.core.lowering import Pointwise
+from wengert.core.lowering import Lowering, Pointwise
 from wengert.core.op import REGISTRY, Op
 from wengert.core.rules import Elementwise
 from wengert.core.spec import Shape, Spec
@@ -26,6 +26,7 @@ from wengert.core.spec import Shape, Spec
 Rule = Callable[["Builder", Term], Term | None]
 
 _BY_NAME: dict[str, list[Rule]] = {}
+_BY_LOWERING: dict[type[Lowering | None], list[Rule]] = {}
 _POINTWISE: list[Rule] = []
 _ALL: list[Rule] = []
 
@@ -50,6 +51,16 @@ def pointwise_rule(f: Rule) -> Rule:
     return f
 
 
+def lowering_rule(kind: type[Lowering]) -> Callable[[Rule], Rule]:
+    """Declare a rule for the ops with a lowering of this kind."""
+
+    def declare(f: Rule) -> Rule:
+        _BY_LOWERING.setdefault(kind, []).append(f)
+        return f
+
+    return declare
+
+
 def any_rule(f: Rule) -> Rule:
     """Declare a rule for every op."""
     _ALL.append(f)
@@ -60,7 +71,8 @@ def any_rule(f: Rule) -> Rule:
 def rules_for(op: Op) -> tuple[Rule, ...]:
     """The rules of an op, in the order in which they are tried."""
     named = _BY_NAME.get(op.name, [])
-    return (*_ALL, *named, *(_POINTWISE if is_pointwise(op) else ()))
+    kind = _BY_LOWERING.get(type(op.lower), [])
+    return (*_ALL, *named, *kind, *(_POINTWISE if is_pointwise(op) else ()))
 
 
 @cache
@@ -293,6 +305,9 @@ def _common_entry(data: Array) -> Array | None:
     return np.asarray(data[(0,) * data.ndim])
 
 
+_FLOATS = frozenset(dtypes.FLOATS)
+
+
 def is_float(term: Term) -> bool:
     """Whether a term holds floating-point numbers."""
-    return dtypes.is_float(term.dtype)
+    return term.dtype in _FLOATS

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from wengert.compiler.ir import Term
-from wengert.compiler.simplify.build import Builder, rule
+from wengert.compiler.simplify.build import Builder, is_float, rule
 from wengert.compiler.simplify.spaces import placed
 
 Labels = tuple[int, ...]
@@ -115,6 +115,33 @@ def _unbroadcast(b: Builder, t: Term, i: int) -> Term:
 
 
 @rule("contract")
+def negate_after_contraction(b: Builder, t: Term) -> Term | None:
+    """(−x)·y = −(x·y), rounded alike, where the result is no larger than x."""
+    for i, x in enumerate(t.args):
+        if x.name == "neg" and t.size <= x.size and is_float(t):
+            args = list(t.args)
+            args[i] = x.args[0]
+            return b.make("neg", b.remake(t, *args))
+    return None
+
+
+@rule("diagonal")
+def contract_to_diagonal(b: Builder, t: Term) -> Term | None:
+    """The main diagonal of a contraction is a contraction along it: the rest is never made."""
+    (x,) = t.args
+    if x.name != "contract" or t.params["offset"] != 0 or x.shape[-1] != x.shape[-2]:
+        return None
+    ix, iy, io = x.params["subs"]
+    row, column = io[-2:]
+    apart = ((row in ix) != (column in ix)) and ((row in iy) != (column in iy))
+    if not apart:
+        return None
+    ix, iy = ([row if a == column else a for a in labels] for labels in (ix, iy))
+    p, q = x.args
+    return contract(b, p, q, ix, iy, io[:-1])
+
+
+@rule("contract")
 def number_labels(b: Builder, t: Term) -> Term | None:
     """Labels are numbered as they come, so that equal contractions are merged."""
     subs: Subs = t.params["subs"]
@@ -123,4 +150,6 @@ def number_labels(b: Builder, t: Term) -> Term | None:
         number.setdefault(a, len(number))
     if all(a == n for a, n in number.items()):
         return None
-    return contract(b, *t.args, *([number[a] for a in labels] for labels in subs))
+    x, y = t.args
+    ix, iy, io = ([number[a] for a in labels] for labels in subs)
+    return contract(b, x, y, ix, iy, io)

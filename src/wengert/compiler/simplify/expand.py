@@ -7,7 +7,7 @@ from typing import Any
 
 from wengert.compiler.capture import Importer
 from wengert.compiler.ir import Origins, Term, in_order
-from wengert.compiler.simplify.build import Builder, any_rule, rule
+from wengert.compiler.simplify.build import Builder, lowering_rule, rule
 from wengert.core.graph import Trace, nodes_of
 from wengert.core.lowering import Expand
 from wengert.core.spec import Spec
@@ -16,12 +16,11 @@ from wengert.core.tensor import Tensor
 from wengert.transforms.trace import symbolic
 
 
-@any_rule
+@lowering_rule(Expand)
 def expand(b: Builder, t: Term) -> Term | None:
     """An op that is declared as an expression of other ops is that expression."""
-    if t.op is None or t.op.several or not isinstance(t.op.lower, Expand):
-        return None
-    return expansion(b, t)[0]
+    assert t.op is not None
+    return None if t.op.several else expansion(b, t)[0]
 
 
 @rule("pick")

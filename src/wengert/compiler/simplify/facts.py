@@ -108,10 +108,22 @@ def tame(b: Builder, x: Term, y: Term, reach: int = _REACH) -> bool:
         return False
     if x.name == "annul":
         return x.args[1] is y or tame(b, x.args[0], y, reach - 1)
+    if x.name == "mul" and y.name == "mul" and _same_but_for_numbers(b, x, y):
+        return True
     if x.name == "neg":
         return tame(b, x.args[0], y, reach - 1)
     if x.name == "where":
         return all(tame(b, a, y, reach - 1) for a in x.args[1:])
+    return False
+
+
+def _same_but_for_numbers(b: Builder, x: Term, y: Term) -> bool:
+    """Whether x is a·c and y is a·d, with such numbers that a is tiny where a·d is 0."""
+    for a, c in (x.args, x.args[::-1]):
+        for other, d in (y.args, y.args[::-1]):
+            p, q = b.number(c), b.number(d)
+            if a is other and p is not None and q is not None:
+                return bool(abs(p) < 1e3) and bool(1e-3 < abs(q) < float("inf"))
     return False
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from wengert.compiler.ir import Term
-from wengert.compiler.simplify.build import Builder, rule
+from wengert.compiler.simplify.build import Builder, is_float, rule
 from wengert.core.index import factor_groups
 
 REDUCTIONS = ("sum", "max", "min", "any", "all")
@@ -92,6 +92,15 @@ def reduce_before_broadcast(b: Builder, t: Term) -> Term | None:
 def _countable(count: int, t: Term) -> bool:
     """Whether a number of terms is a number of the dtype, so that n·x is rounded once."""
     return count <= 127 or (t.dtype.itemsize >= 4 and count <= 2**24)
+
+
+@rule("sum")
+def negate_sum(b: Builder, t: Term) -> Term | None:
+    """Σ −x = −Σ x, rounded alike."""
+    (x,) = t.args
+    if x.name != "neg" or not is_float(t):
+        return None
+    return b.make("neg", b.make("sum", x.args[0], axis=t.params["axis"]))
 
 
 @rule("argmax", "argmin")

@@ -10,7 +10,8 @@ from wengert.compiler.ir import Program
 
 @dataclass
 class Report:
-    """Terms after each pass, and how many times each rule was applied.
+    """Terms after each pass, how many times each rule was applied, and how many terms the rules
+    looked at. One that is `silent` does not count the terms.
 
     >>> report = Report()
     >>> report.passes
@@ -20,10 +21,12 @@ class Report:
     passes: list[tuple[str, int]] = field(default_factory=list)
     fired: Counter[str] = field(default_factory=Counter)
     visits: int = 0
+    silent: bool = False
 
     def add(self, name: str, program: Program) -> None:
         """Note how many terms a program has after a pass."""
-        self.passes.append((name, len(program)))
+        if not self.silent:
+            self.passes.append((name, len(program)))
 
     def __str__(self) -> str:
         steps = [f"{name}: {count} terms" for name, count in self.passes]

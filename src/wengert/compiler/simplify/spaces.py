@@ -102,8 +102,8 @@ def _following(b: Builder, a: Term, old: Shape, new: Shape, reach: int) -> Term 
         return None if follows is None else b.reshape(a, follows)
     if not is_pointwise(a.op):
         return b.reshape(a, new)  # it stands in memory
-    # What is spread out from smaller operands is computed in the other shape.
-    if not reach or any(p.shape == old and not is_pointwise(p.op) for p in a.args):
+    # What is spread out from smaller operands (and constants) is computed in the other shape.
+    if not reach or any(p.shape == old and not _follows(p) for p in a.args):
         return None
     args = [_following(b, p, old, new, reach - 1) for p in a.args]
     assert a.op is not None
@@ -111,6 +111,10 @@ def _following(b: Builder, a: Term, old: Shape, new: Shape, reach: int) -> Term 
         return None
     found = b.make(a.op.name, *[p for p in args if p is not None], **a.params)
     return b.broadcast(found, new)
+
+
+def _follows(x: Term) -> bool:
+    return is_pointwise(x.op) or (x.data is not None and x.data.flags.c_contiguous)
 
 
 def _aligned(shape: Shape, ndim: int) -> Shape:

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 
 from wengert.compiler.ir import Program, Term
-from wengert.compiler.simplify.build import Builder, Replacement, is_float
+from wengert.compiler.simplify.build import Builder, Replacement, is_float, is_pointwise
 from wengert.compiler.simplify.contraction import contract
 from wengert.compiler.simplify.facts import never_minus_zero
 from wengert.compiler.simplify.spaces import placed
@@ -168,20 +168,35 @@ def _updated_rows(b: Builder, new: New, old: Term, scales: Sequence[Term], scatt
 
 
 def _permuted_result(t: Term, uses: Uses) -> Replacement | None:
-    """A contraction may write its result in any order of axes."""
-    (x,) = t.args
+    """A contraction may write its result in any order of axes; what is done to each of its entries
+    before they are permuted can be done after."""
+    steps: list[Term] = []  # the last one first
+    x = t.args[0]
+    while uses[x] == 1 and is_pointwise(x.op):
+        whole = [a for a in x.args if a.size > 1]
+        if len(whole) != 1 or whole[0].shape != x.shape:
+            return None
+        steps.append(x)
+        x = whole[0]
     if x.name != "contract" or uses[x] != 1:
         return None
-    return partial(_write_permuted, old=t)
+    return partial(_write_permuted, axes=t.params["axes"], steps=steps, old=x)
 
 
-def _write_permuted(b: Builder, new: New, old: Term) -> Term:
-    x = new[old.args[0]]
-    if x.name != "contract":
-        return b.permute(x, old.params["axes"])
-    ix, iy, io = x.params["subs"]
-    p, q = x.args
-    return contract(b, p, q, ix, iy, [io[a] for a in old.params["axes"]])
+def _write_permuted(
+    b: Builder, new: New, axes: tuple[int, ...], steps: Sequence[Term], old: Term
+) -> Term:
+    found = new[old]
+    if found.name == "contract":
+        ix, iy, io = found.params["subs"]
+        x, y = found.args
+        found = contract(b, x, y, ix, iy, [io[a] for a in axes])
+    else:
+        found = b.permute(found, axes)
+    for s in reversed(steps):
+        args = [found if a.size > 1 else b.reshape(new[a], ()) for a in s.args]
+        found = b.make(s.name, *args, **s.params)
+    return found
 
 
 FEWER = 4  # how much smaller than the product its factors must be
