@@ -19,12 +19,14 @@ from wengert.core.spec import Shape
 @pointwise_rule
 def compute_before_broadcast(b: Builder, t: Term) -> Term | None:
     """f(broadcast(x), y) = f(x, y), broadcast where that is still smaller. A filled constant is a
-    number."""
+    number, and axes of size 1 in front of an operand need not be there."""
     args = []
     changed = False
     for a in t.args:
         if a.name == "broadcast_to":
             a, changed = a.args[0], True
+        elif a.name == "reshape" and a.shape and a.shape[0] == 1 and t.shape[0] != 1:
+            a, changed = _without_leading_ones(b, a), True
         elif a.data is not None and a.shape:
             number = b.number(a)
             if number is not None:
@@ -37,6 +39,11 @@ def compute_before_broadcast(b: Builder, t: Term) -> Term | None:
         return b.remake(t, *args)
     assert t.op is not None
     return b.broadcast(b.make(t.op.name, *args, **t.params), t.shape)
+
+
+def _without_leading_ones(b: Builder, x: Term) -> Term:
+    first = next((i for i, n in enumerate(x.shape) if n != 1), x.ndim)
+    return b.reshape(x, x.shape[first:])
 
 
 @pointwise_rule

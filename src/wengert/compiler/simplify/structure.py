@@ -204,22 +204,39 @@ FEWER = 4  # how much smaller than the product its factors must be
 
 def _hidden_contraction(t: Term, uses: Uses) -> Replacement | None:
     """Σ x·y, where each factor is broadcast along an axis that the other has, is a contraction: the
-    product, which is larger than both, is never made."""
-    (product,), axis = t.args, t.params["axis"]
-    if product.name != "mul" or uses[product] != 1 or t.dtype not in _CONTRACTED:
+    product, which is larger than both, is never made. A sum along an axis that both operands of a
+    contraction have is part of the contraction."""
+    (x,), axis = t.args, t.params["axis"]
+    if uses[x] != 1 or not axis:
         return None
+    if x.name == "contract":
+        ix, iy, io = x.params["subs"]
+        shared = all(io[a] in ix and io[a] in iy for a in axis)
+        return partial(_longer, old=t) if shared else None
+    return partial(_contracted, old=t) if x.name == "mul" and _pays(t, x) else None
+
+
+def _longer(b: Builder, new: New, old: Term) -> Term:
+    x = new[old.args[0]]
+    if x.name != "contract":
+        return b.remake(old, x)
+    ix, iy, io = x.params["subs"]
+    p, q = x.args
+    return contract(b, p, q, ix, iy, [a for i, a in enumerate(io) if i not in old.params["axis"]])
+
+
+def _pays(t: Term, product: Term) -> bool:
+    """Whether a sum of products is better off as a contraction."""
     x, y = product.args
-    if product.size < FEWER * (x.size + y.size) or not product.size:
-        return None
+    if t.dtype not in _CONTRACTED or product.size < FEWER * (x.size + y.size):
+        return False
     in_x, in_y = _axes(x, product), _axes(y, product)
-    summed = {a for a in axis if product.shape[a] > 1}
+    summed = {a for a in t.params["axis"] if product.shape[a] > 1}
     if not summed or not summed <= in_x & in_y:
-        return None
+        return False
     if not (in_x - in_y) or not (in_y - in_x):
-        return None
-    if math.prod([product.shape[a] for a in summed]) < _LONG:
-        return None
-    return partial(_contracted, old=t)
+        return False
+    return math.prod([product.shape[a] for a in summed]) >= _LONG
 
 
 _CONTRACTED = (dtypes.float32, dtypes.float64)
