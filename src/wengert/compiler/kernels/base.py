@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from wengert.compiler.llvm.emit import Function, Module, Value
+from wengert.compiler.llvm.emit import Function, Module, Operand, Value
 from wengert.compiler.llvm.types import I64, PTR
 from wengert.core.dtypes import DType
 
@@ -84,7 +84,7 @@ def step(module: Module, name: str) -> tuple[Function, Value, Value, Value]:
     return f, f.args[0], f.args[1], f.args[2]
 
 
-def address(f: Function, args: Value, slot: int) -> Value:
+def address(f: Function, args: Value, slot: Operand) -> Value:
     """Entry `slot` of the table of addresses."""
     return f.load(PTR, f.at(args, slot, PTR))
 

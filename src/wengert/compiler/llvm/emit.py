@@ -131,6 +131,7 @@ class Module:
         self.declared: dict[str, str] = {}
         self.globals: list[str] = []
         self.metadata: list[str] = []
+        self.libraries: set[str] = set()  # what must be loaded before (`kernels.library`)
 
     def function(
         self,
