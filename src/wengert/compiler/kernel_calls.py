@@ -1,16 +1,19 @@
 """Kernels for terms: which one, on which views of what stands in memory, and how it writes.
 
-A maker is a function of a term and a `Site`. It gives a `Call`, or raises one of three: `NeedsCopy`
-where operands must first be copied to memory of their own, in some order of axes; `NeedsFreedom`
-where the result cannot be row-major, as it should; `NoKernel` where the term must be a library
-call.
+A maker is a function of a term and a `Site`. It gives a `Call`, or raises one of four: `NeedsCopy`
+where operands must first be copied to memory of their own, in some order of axes; `NeedsTerm` where
+an operand must first be worked on (indices are to be checked and wrapped); `NeedsFreedom` where the
+result cannot be row-major, as it should; `NoKernel` where the term must be a library call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from itertools import accumulate, pairwise
+from typing import Any
 
 from wengert.compiler.form import Strides
 from wengert.compiler.ir import Term
@@ -28,6 +31,14 @@ class NeedsCopy(Exception):
     def __init__(self, orders: dict[int, Order]) -> None:
         super().__init__(orders)
         self.orders = orders
+
+
+class NeedsTerm(Exception):
+    """An operand must be replaced by what an op makes of it."""
+
+    def __init__(self, operand: int, op: str, **params: Any) -> None:
+        super().__init__(operand, op, params)
+        self.operand, self.op, self.params = operand, op, params
 
 
 class NeedsFreedom(Exception):
@@ -196,13 +207,12 @@ def _merged(pieces: list[_Piece], places: tuple[int, int]) -> tuple[_Piece, list
 
 
 def _gathered(term: Term, summed: list[_Piece]) -> dict[int, Order]:
-    """The operands whose summed axes do not follow each other in memory, and orders in which they
-    do: the summed axes last, in both as they stand in the first one."""
+    """The operands whose summed axes do not follow each other in memory as they do in the first
+    operand's shape, and orders in which they would: the summed axes last."""
     ix, iy, io = term.params["subs"]
     wanted = {}
     for i, labels in enumerate((ix, iy)):
-        run = sorted(summed, key=lambda p: -p.steps[0])
-        if not all(a.steps[i] == b.steps[i] * b.size for a, b in pairwise(run)):
+        if not all(a.steps[i] == b.steps[i] * b.size for a, b in pairwise(summed)):
             last = sorted((a for a in labels if a not in io), key=ix.index)
             first = [a for a in labels if a in io]
             wanted[i] = tuple([labels.index(a) for a in [*first, *last]])
@@ -282,7 +292,25 @@ def _array(term: Term, place: str, steps: Strides) -> Array:
     return Array(term.dtype, tuple(shape), tuple(strides))
 
 
-MAKERS: dict[str, Callable[[Term, Site], Call]] = {
+# -- all makers --------------------------------------------------------------------------------
+
+Maker = Callable[[Term, Site], Call]
+
+
+def _made_by(module: str, name: str, term: Term, site: Site) -> Call:
+    maker: Maker = getattr(import_module(f"wengert.compiler.{module}"), name)
+    return maker(term, site)
+
+
+# Makers that stand in modules of their own, which are loaded when a program needs them.
+_ELSEWHERE = {
+    "index_calls": ("scatter", "latest"),
+    "scan_calls": ("scan", "recurrence"),
+    "random_calls": ("random_bits",),
+}
+
+MAKERS: dict[str, Maker] = {
     "contraction": contraction,
     "convolution": convolution,
+    **{n: partial(_made_by, m, n) for m, names in _ELSEWHERE.items() for n in names},
 }
