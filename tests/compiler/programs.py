@@ -14,7 +14,7 @@ from wengert.compiler.ir import Array, Program, evaluate
 from wengert.compiler.simplify import Report, simplify
 from wengert.core import dtypes
 from wengert.core.spec import Spec
-from wengert.core.tensor import Tensor
+from wengert.core.tree import tree_leaves
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -3e38, 2.5, -0.75, 7.0]
 
@@ -78,13 +78,8 @@ def close(x: Array, y: Array, tolerance: float = 1e-5) -> bool:
 
 
 def program_of(f: Callable[..., Any], *specs: Spec) -> Program:
-    """The program of a function of tensors that returns a tensor, or several."""
-
-    def flat(*inputs: Tensor) -> Sequence[Tensor]:
-        found = f(*inputs)
-        return found if isinstance(found, (tuple, list)) else [found]
-
-    return traced_program(flat, specs)
+    """The program of a function of tensors that returns a pytree of tensors."""
+    return traced_program(lambda *inputs: tree_leaves(f(*inputs)), specs)
 
 
 def names(program: Program) -> Counter[str]:
