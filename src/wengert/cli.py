@@ -1,4 +1,4 @@
-"""The command `wengert`: demo, train, info.
+"""The command `wengert`: demo, train, info, cache.
 
 Exit codes: 0 done; 1 the run failed; 2 the command line was wrong; 130 interrupted.
 """
@@ -104,6 +104,14 @@ def build_parser() -> Parser:
         description="Versions, processor, memory, threads, and which extras are installed",
         help="show versions, processor, threads and extras",
     )
+    cache = commands.add_parser(
+        "cache",
+        description="The code of compiled programs that is kept on disk",
+        help="show or clear the code of compiled programs on disk",
+    )
+    cache.add_argument(
+        "action", nargs="?", choices=("info", "clear"), default="info", help="info or clear"
+    )
     return parser
 
 
@@ -142,7 +150,11 @@ def _run(parser: Parser, options: Any, given: list[str], rest: list[str]) -> int
         return _train(parser, given[given.index("train") + 1 :])
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    print_info(Console(highlight=False))
+    console = Console(highlight=False)
+    if options.command == "cache":
+        print_cache(console, clear=options.action == "clear")
+    else:
+        print_info(console)
     return 0
 
 
@@ -260,6 +272,25 @@ def _machine_table() -> Table:
     shown = ", ".join(f"{name}={value}" for name, value in settings.items()) or "not set"
     table.add_row("  thread settings", escape(shown))
     return table
+
+
+def print_cache(console: Console, clear: bool = False) -> None:
+    """Where compiled code is kept and how much there is, after it was cleared if so wanted."""
+    from wengert.compiler.llvm import cache
+
+    if clear:
+        console.print(f"{cache.clear()} entries deleted")
+    found = cache.info()
+    if found.folder is None:
+        console.print("there is no cache: it is switched off, or has no place")
+        return
+    table = Table.grid(padding=(0, 3))
+    table.add_row("  folder", escape(str(found.folder)))
+    table.add_row("  entries", str(found.entries))
+    used, most = found.nbytes / 2**20, found.limit / 2**20
+    table.add_row("  size", f"{used:.1f} MiB of at most {most:.0f} MiB")
+    console.print("[bold cyan]Compiled code[/]")
+    console.print(table)
 
 
 def _gib(size: int | None) -> str:

@@ -7,6 +7,8 @@ third of the time of its usual pipeline and gives code of the same speed.
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +17,14 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+from wengert.compiler.llvm import cache
+
 _lock = threading.RLock()  # LLVM's own state is shared by all threads of the process
+if hasattr(os, "register_at_fork"):  # a fork waits for a compilation, so that the child can compile
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
+PIPELINE = "sroa,simplify_cfg/1"  # to be changed with `_optimised`: it is part of the cache's keys
 
 
 @dataclass(frozen=True)
@@ -46,13 +55,20 @@ def host() -> Target:
 
 @lru_cache(maxsize=1)
 def _initialise() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@lru_cache(maxsize=1)
+def _initialise_others() -> None:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
 
 
 def machine(target: Target, jit: bool = True) -> Any:
     """LLVM's code generator for a target."""
-    _initialise()
+    if target.triple != host().triple:
+        _initialise_others()
     return llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, opt=1, jit=jit, reloc="pic", codemodel="small"
     )
@@ -107,7 +123,30 @@ class Library:
         assert found, f"no function {name!r} in the loaded code"
         return found
 
+    def publish(self, *names: str) -> None:
+        """Let code that is loaded later call functions of this library by name. From then on the
+        library is never unloaded."""
+        with _lock:
+            _published.append(self)
+            for name in names:
+                llvm.add_symbol(name, self.address(name))
+
+
+_published: list[Library] = []
+
 
 def load(text: str) -> Library:
     """Compile a module for this processor and load it."""
     return Library(emit_object(text))
+
+
+def load_cached(text: str) -> Library:
+    """Compile a module for this processor, or take its code from the cache on disk, and load it."""
+    target = host()
+    code = cache.object_for(f"{target.key}\n{PIPELINE}\n{text}", lambda: emit_object(text, target))
+    return Library(code)
+
+
+def defined(text: str) -> list[str]:
+    """The names of the functions of a module that other modules may call."""
+    return re.findall(r"^define (?!internal|private).*?@([\w.$-]+)\(", text, re.MULTILINE)

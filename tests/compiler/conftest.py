@@ -1,0 +1,20 @@
+"""Shared by the compiler's tests: compiled code is kept in a folder of the run, not the user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Programs that the tests start inherit it."""
+    before = os.environ.get("WENGERT_CACHE_DIR")
+    os.environ["WENGERT_CACHE_DIR"] = str(tmp_path_factory.mktemp("compiled"))
+    yield
+    if before is None:
+        del os.environ["WENGERT_CACHE_DIR"]
+    else:
+        os.environ["WENGERT_CACHE_DIR"] = before
