@@ -100,7 +100,7 @@ def _own(program: Program) -> Program:
 def _granted(
     program: Program, wishes: Wishes, forced: set[Term], wanted: dict[Term, Order]
 ) -> Program:
-    """The program with the copies that kernels need."""
+    """The program with what kernels need."""
     forced |= wishes.library
     copies: dict[tuple[Term, Order], Term] = {}
     for (term, i), order in wishes.operands.items():
@@ -111,6 +111,10 @@ def _granted(
             forced.add(copy)
             wanted[copy] = order
         term.args = (*term.args[:i], copy, *term.args[i + 1 :])
+    made: dict[Any, Term] = {}
+    for (term, i), fresh in wishes.terms.items():
+        key = (fresh.name, fresh.args, tuple(fresh.params.items()))
+        term.args = (*term.args[:i], made.setdefault(key, fresh), *term.args[i + 1 :])
     outputs = list(program.outputs)
     for i, out in enumerate(outputs):
         if out in wishes.results:

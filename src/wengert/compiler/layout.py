@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from wengert.compiler.form import Strides, loop_order
 from wengert.compiler.fuse import KernelUnit, LibraryUnit, NestUnit
-from wengert.compiler.ir import Program, Term
+from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.kernel_calls import (
     MAKERS,
     Call,
     NeedsCopy,
     NeedsFreedom,
+    NeedsTerm,
     NoKernel,
     Order,
     Site,
@@ -25,14 +26,16 @@ from wengert.core.index import strides_of
 @dataclass
 class Wishes:
     """What could not be had as the program stands: operands of terms (by number) that need a copy
-    with their axes in some order, results that need one, terms without a kernel."""
+    with their axes in some order, operands that an op must work on before, results that need a
+    copy, terms without a kernel."""
 
     operands: dict[tuple[Term, int], Order] = field(default_factory=dict)
+    terms: dict[tuple[Term, int], Term] = field(default_factory=dict)
     results: set[Term] = field(default_factory=set)
     library: set[Term] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return bool(self.operands or self.results or self.library)
+        return bool(self.operands or self.terms or self.results or self.library)
 
 
 class Layout:
@@ -97,6 +100,10 @@ class Layout:
         except NeedsCopy as needs:
             for i, wanted in needs.orders.items():
                 self.wishes.operands[term, i] = wanted
+        except NeedsTerm as needs:
+            a = term.args[needs.operand]
+            made = apply(needs.op, a, origins=term.origins, **needs.params)
+            self.wishes.terms[term, needs.operand] = made
         except NeedsFreedom:
             self.wishes.results.add(term)
         except NoKernel:

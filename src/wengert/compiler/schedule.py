@@ -12,9 +12,10 @@ import heapq
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from wengert.compiler.fuse import LibraryUnit, NestUnit, Unit, Units, fuse
+from wengert.compiler.fuse import KernelUnit, LibraryUnit, NestUnit, Unit, Units, fuse
 from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.nest import Point
+from wengert.core.lowering import Native, View
 from wengert.core.op import REGISTRY
 
 
@@ -179,6 +180,8 @@ def _reads_in_place(job: Job, written: Term, old: Term) -> bool:
     only where it writes it."""
     if old not in job.reads:
         return True
+    if isinstance(job.unit, KernelUnit):
+        return _kernel_in_place(job.unit.roots[0], old)
     if not isinstance(job.unit, NestUnit):
         return False
     index = [i.key() for i in job.unit.nest.roots[written][0]]
@@ -186,6 +189,23 @@ def _reads_in_place(job: Job, written: Term, old: Term) -> bool:
         return False
     reads = [a for a in job.unit.nest.reads if a.term is old]
     return all([i.key() for i in a.index] == index for a in reads)
+
+
+def _kernel_in_place(term: Term, old: Term) -> bool:
+    """Whether a kernel reads an input only as the operand that it may write its result over."""
+    assert term.op is not None
+    assert isinstance(term.op.lower, Native)
+    places = [i for i, a in enumerate(term.args) if old in _behind(a)]
+    return places == [term.op.lower.in_place] and term.args[places[0]] is old
+
+
+def _behind(term: Term) -> set[Term]:
+    """All terms that a term may be a view of."""
+    found = {term}
+    while term.op is not None and isinstance(term.op.lower, View):
+        (term,) = term.args
+        found.add(term)
+    return found
 
 
 def _reach(after: list[set[int]]) -> list[int]:

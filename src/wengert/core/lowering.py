@@ -75,9 +75,12 @@ class Reduction(Lowering):
 
 @dataclass(frozen=True)
 class Native(Lowering):
-    """A computation with a kernel of its own, by the name of its maker in `compiler.kernels`."""
+    """A computation with a kernel of its own, by the name of its maker in
+    `compiler.kernel_calls.MAKERS`. The kernel may write its result over the operand of number
+    `in_place`, if all else that reads that operand is done."""
 
     maker: str
+    in_place: int | None = None
 
 
 @dataclass(frozen=True)

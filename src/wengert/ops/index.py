@@ -21,7 +21,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.errors import BoundsError, DtypeError, ShapeError
 from wengert.core.index import ZERO, Place, broadcast_index
-from wengert.core.lowering import Indexed
+from wengert.core.lowering import Indexed, Native
 from wengert.core.op import REGISTRY, Array, Op
 from wengert.core.rules import broadcast, custom, move_batch_in_front, normalize_axis, one_an_input
 from wengert.core.sample import Sample, Wrong
@@ -100,7 +100,7 @@ def wrapped_entry(b: Any, value: Any, size: int, axis: int, negative: bool = Tru
     """The same as `wrapped` for one index, in compiled code."""
     lowest = -size if negative else 0
     error = partial(out_of_bounds, axis=axis, size=size, lowest=lowest)
-    safe = b.checked(value, lowest, max(size, lowest + 1), error)
+    safe = b.checked(value, lowest, size, error)
     return b.apply(_wrap, safe, dtype=dtypes.int64, params={"size": size}) if negative else safe
 
 
@@ -347,6 +347,7 @@ scatter_add: Op = custom(
         *scatter_samples(rng),
         Sample((rng.normal(size=(3, 130)), np.array([1, 1, 0])), {"axis": 0, "size": 2}),
     ],
+    lower=Native("scatter"),
 )
 
 

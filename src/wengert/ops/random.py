@@ -17,6 +17,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError
+from wengert.core.lowering import Native
 from wengert.core.op import Array, Op
 from wengert.core.rules import broadcast, custom
 from wengert.core.sample import Sample, Wrong
@@ -27,9 +28,9 @@ from wengert.ops.movement import reshape
 # Domains of the counter: what a block of bits is used for.
 DRAW, SPLIT, FOLD, SEED = 0, 1, 2, 3
 
-_MULTIPLIERS = (np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157))
-_BUMPS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B))
-_ROUNDS = 10
+MULTIPLIERS = (np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157))
+BUMPS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B))
+ROUNDS = 10
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
@@ -97,11 +98,11 @@ def philox(key: Array, low: Array, high: Array, domain: int) -> Array:
     k0, k1 = key[..., 0], key[..., 1]
     zero = np.zeros(np.broadcast_shapes(k0.shape, low.shape), np.uint64)
     c0, c1, c2, c3 = zero + low, zero + high, zero, zero + np.uint64(domain)
-    for _ in range(_ROUNDS):
-        high0, low0 = _multiply_wide(_MULTIPLIERS[0], c0)
-        high1, low1 = _multiply_wide(_MULTIPLIERS[1], c2)
+    for _ in range(ROUNDS):
+        high0, low0 = _multiply_wide(MULTIPLIERS[0], c0)
+        high1, low1 = _multiply_wide(MULTIPLIERS[1], c2)
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = k0 + _BUMPS[0], k1 + _BUMPS[1]
+        k0, k1 = k0 + BUMPS[0], k1 + BUMPS[1]
     return np.stack([c0, c1, c2, c3], axis=-1)
 
 
@@ -221,6 +222,7 @@ random_bits: Op = custom(
     batch=_random_bits_batch,
     samples=_random_bits_samples,
     cost="compute",
+    lower=Native("random_bits"),
 )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
+from wengert.core.lowering import Native
 from wengert.core.op import REGISTRY, Array, Op, cast_to
 from wengert.core.rules import custom, elementwise
 from wengert.core.sample import Sample, Wrong
@@ -124,6 +125,7 @@ scatter_prod: Op = custom(
             (np.array([0.0, 2.0, 0.0, 3.0, 0.0]), np.array([0, 0, 1, 1, 1])), {"axis": 0, "size": 3}
         ),
     ],
+    lower=Native("scatter"),
 )
 
 
@@ -201,6 +203,7 @@ def _extreme(name: str, ufunc: Any, start: Any) -> Op:
         vjps=(_cotangent, None),
         batch=scatter_batch(name),
         samples=_extreme_samples,
+        lower=Native("scatter"),
     )
     return op
 

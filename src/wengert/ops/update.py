@@ -11,18 +11,21 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import BoundsError, DtypeError, ShapeError
+from wengert.core.lowering import Expand, Native
 from wengert.core.node import Node
 from wengert.core.op import Array, Op, bind
 from wengert.core.rules import custom, normalize_axis
 from wengert.core.sample import Sample, Wrong
 from wengert.core.spec import Shaped, Spec
 from wengert.core.tensor import Tensor
+from wengert.ops.elementwise import equal, sub
 from wengert.ops.index import (
     check_index,
     ends_joined,
     ends_parted,
     gather,
     index_axes_first,
+    ravel_index,
     rows_index,
     scatter_add,
     scatter_samples,
@@ -131,19 +134,66 @@ scatter: Op = Scatter(
     ),
     batch=_scatter_batch,
     samples=_scatter_samples,
+    lower=Native("scatter", in_place=0),
+)
+
+
+def _latest(index: Array, size: int) -> Array:
+    _latest_spec(index, size)
+    flat = wrapped(index, size, 0)
+    last = np.zeros(size, np.int64)
+    last[flat.reshape(-1)] = np.arange(index.size)
+    return np.asarray(last[flat])
+
+
+def _latest_spec(index: Shaped, size: int) -> Spec:
+    check_index("latest", index)
+    return Spec(index.shape, dtypes.int64)
+
+
+def _latest_batch(rows: int, args: Sequence[Tensor], batched: Sequence[bool], size: int) -> Tensor:
+    (index,) = args
+    flat: Tensor = latest(rows_index(index, rows, size, 0), size=rows * size)
+    first = np.arange(rows).reshape((rows,) + (1,) * (index.ndim - 1)) * prod(index.shape[1:])
+    number: Tensor = sub(flat, Tensor(first))
+    return number
+
+
+# For each entry of an index array the number of the last one with its value.
+latest: Op = custom(
+    "latest",
+    _latest,
+    _latest_spec,
+    operands=("index",),
+    batch=_latest_batch,
+    samples=lambda rng: [
+        Sample((rng.integers(-3, 3, (2, 4)),), {"size": 3}),
+        Sample((np.array(1),), {"size": 2}),
+        Sample((np.zeros((0,), np.int32),), {"size": 2}),
+        Wrong((np.array([4]),), {"size": 3}, BoundsError, "index 4"),
+        Wrong((np.array([0.5]),), {"size": 3}, DtypeError, "must be integers"),
+    ],
+    lower=Native("latest"),
 )
 
 
 def _winners(index: Array, size: int) -> Array:
-    flat, order = wrapped(index, size, 0).reshape(-1), np.arange(index.size)
-    last = np.zeros(size, np.intp)
-    last[flat] = order
-    return np.asarray((last[flat] == order).reshape(index.shape))
+    return np.asarray(_latest(index, size) == _numbers(index))
 
 
 def _winners_spec(index: Shaped, size: int) -> Spec:
     check_index("winners", index)
     return Spec(index.shape, dtypes.bool)
+
+
+def _numbers(index: Shaped) -> Array:
+    """The numbers of the entries of an array."""
+    return np.arange(prod(index.shape)).reshape(index.shape)
+
+
+def _winners_expanded(index: Tensor, size: int) -> Tensor:
+    won: Tensor = equal(latest(index, size=size), Tensor(_numbers(index)))
+    return won
 
 
 # Which entries of an index array are the last with their value.
@@ -160,6 +210,7 @@ winners: Op = custom(
         Sample((np.array(1),), {"size": 2}),
         Wrong((np.array([4]),), {"size": 3}, BoundsError, "index 4"),
     ],
+    lower=Expand(_winners_expanded),
 )
 
 
@@ -196,6 +247,14 @@ def _sum_by_index_batch(
     return permute(found, axes=(*back, *range(width + 1 + axis, found.ndim)))
 
 
+def _sum_by_index_expanded(u: Tensor, index: Tensor, axis: int, size: int) -> Tensor:
+    flat = ravel_index(index, shape=(size,), axes=(axis,))
+    number = latest(flat, size=size)
+    totals = scatter_add(u, number, axis=axis, size=prod(index.shape))
+    found: Tensor = gather(totals, number, axis=axis)
+    return found
+
+
 # For each entry the sum of all entries with the same index: scatter_add, gathered at the indices,
 # without the array in between. A sparse gradient is used so: see `compiler.simplify.structure`.
 sum_by_index: Op = custom(
@@ -208,4 +267,5 @@ sum_by_index: Op = custom(
     work=lambda out, u, index, **params: prod(u.shape),
     batch=_sum_by_index_batch,
     samples=scatter_samples,
+    lower=Expand(_sum_by_index_expanded),
 )
