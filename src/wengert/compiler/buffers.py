@@ -33,10 +33,7 @@ def _slow_address(a: Array) -> int:
 
 
 def _layout_is_known() -> bool:
-    if not hasattr(sys, "getrefcount") or getattr(sys, "_is_gil_enabled", bool)() is False:
-        if sys.implementation.name != "cpython":
-            return False
-    tried = [np.zeros(3), np.ones((2, 5), np.float32)[:, 1:], np.zeros((), np.int64)]
+    tried: list[Array] = [np.zeros(3), np.ones((2, 5), np.float32)[:, 1:], np.zeros((), np.int64)]
     return all(_fast_address(a) == a.ctypes.data for a in tried)
 
 
@@ -56,15 +53,7 @@ def _count_in_box() -> tuple[int, int]:
     return counts([box._data])[0], alone
 
 
-def _count_in_list() -> int:
-    """The count of an array that only a list holds, as `getrefcount(a)` gives it for a local."""
-    spare = [np.zeros(2)]
-    a = spare[0]
-    return getrefcount(a)
-
-
 HELD, ALONE = _count_in_box()
-SPARE = _count_in_list()
 
 
 def usable(a: Array) -> bool:

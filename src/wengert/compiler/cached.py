@@ -16,7 +16,7 @@ from wengert.compiler.ir import Program
 from wengert.compiler.session import Box
 from wengert.compiler.signature import ARRAY, Signature, parameter_names, places
 from wengert.compiler.tracing import Traced, trace
-from wengert.compiler.wiring import Assembly, Wiring
+from wengert.compiler.wiring import Assembly
 from wengert.core.live import Holder, clock
 from wengert.core.state import state
 from wengert.core.tensor import Tensor
@@ -55,8 +55,8 @@ class Reliance:
             holder = reference()
             if holder is None or holder._compiled_for() != settings:
                 return False
-        for reference, tracked, spec in self.boxes:
-            box = reference()
+        for box_reference, tracked, spec in self.boxes:
+            box = box_reference()
             if box is None or (box._node is not None) is not tracked:
                 return False
             if box._data.dtype != spec.dtype or box._data.shape != spec.shape:
@@ -74,7 +74,8 @@ class Reliance:
 
     def is_dead(self) -> bool:
         """Whether it can never hold again, since something of it has died."""
-        return any(r() is None for r, *_ in (*self.holders, *self.boxes))
+        holders = any(reference() is None for reference, _ in self.holders)
+        return holders or any(reference() is None for reference, _, _ in self.boxes)
 
 
 def _setting_reason(kind: str, old: Any, now: Any) -> Reason:
@@ -114,13 +115,12 @@ class Cached:
 
     def __init__(self, owner: Owner, traced: Traced, signature: Signature) -> None:
         self.reliance = Reliance(owner, traced, signature)
-        self.signature = signature
         self.recording = traced.recorded
         self.settings = clock.settings
         touched = _touched(traced)
-        self.present = [(b.tensor, b.grad is not None) for b in touched]
+        self.present: list[tuple[Any, bool]] = [(b.tensor, b.grad is not None) for b in touched]
 
-    def is_current(self, signature: Signature) -> bool:
+    def is_current(self) -> bool:
         """Whether the program is still right for calls of its key."""
         now = clock.settings
         if now != self.settings:
@@ -136,7 +136,7 @@ class Cached:
         """Whether it will never be of use again."""
         return self.reliance.is_dead()
 
-    def changes(self, signature: Signature) -> list[Reason]:
+    def changes(self) -> list[Reason]:
         """Why the program is not right for a call of its own key."""
         found = self.reliance.changes()
         for box, had in self.present:

@@ -154,9 +154,7 @@ class Call:
 
 def invoke(call: Call, operands: Sequence[Tensor]) -> list[Tensor]:
     """Run a call on tensors; what a derivative will need is kept where one may be taken."""
-    wanted = tuple(
-        i for i, x in enumerate(operands) if x._node is not None and is_float(x.dtype)
-    )
+    wanted = tuple(i for i, x in enumerate(operands) if x._node is not None and is_float(x.dtype))
     if wanted and state.recording and not any(x.is_symbolic for x in operands):
         found = bind(compiled_call, tuple(operands), {"call": call.keeping(wanted)})
     else:
@@ -173,14 +171,12 @@ class CompiledCall(Op):
 
     def vjp(self, node: Node, ct: Any, needs: Sequence[bool]) -> Sequence[Tensor | None]:
         call: Call = node.params["call"]
-        wanted = tuple(
-            i for i, need in enumerate(needs) if need and is_float(call.specs[i].dtype)
-        )
+        wanted = tuple(i for i, need in enumerate(needs) if need and is_float(call.specs[i].dtype))
         given = tuple(i for i in call.floating if ct[i] is not None)
         found: list[Tensor | None] = [None] * len(needs)
         if call.backward is not None and wanted == call.wanted and not state.recording:
             assert node.out is not None
-            kept = [o for o in node.out[call.count :]]
+            kept = list(node.out[call.count :])
             parts = [zeros_like(call.outputs[i]) if ct[i] is None else ct[i] for i in call.floating]
             cts = [part._data for part in parts]
             pulled = [Tensor(a) for a in call.backward([*kept, *cts])]

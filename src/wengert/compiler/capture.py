@@ -169,9 +169,7 @@ def leaked(node: Node | None) -> TraceError:
     )
 
 
-def program_of(
-    inputs: Sequence[Tensor], outputs: Sequence[Tensor], whole: bool = False
-) -> Program:
+def program_of(inputs: Sequence[Tensor], outputs: Sequence[Tensor], whole: bool = False) -> Program:
     """The program of a traced graph, from symbolic inputs to outputs."""
     importer = Importer(whole)
     given = []

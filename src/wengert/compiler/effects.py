@@ -1,4 +1,4 @@
-"""What a traced function does besides computing: side effects that a compiled call would not repeat.
+"""What a traced function does besides computing: side effects, which no compiled call repeats.
 
 Python statements run once, while the function is traced. A list that grows, a counter that goes up,
 a number drawn from NumPy would then happen at the first call only. So what the function can reach
@@ -13,6 +13,7 @@ import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -88,25 +89,29 @@ class Surroundings:
         elif type(value).__module__.startswith("numpy.random"):
             generator = getattr(value, "bit_generator", None)
             if generator is not None:
-                self.random.append((
-                    f"the NumPy generator {name!r}",
-                    lambda: repr(generator.state),
-                    lambda old: None,
-                    repr(generator.state),
-                ))
+                self.random.append(
+                    (
+                        f"the NumPy generator {name!r}",
+                        lambda: repr(generator.state),
+                        lambda old: None,
+                        repr(generator.state),
+                    )
+                )
 
     def _remember_random(self) -> None:
         self.random.append(("random", random.getstate, random.setstate, random.getstate()))
         numpy_random = sys.modules.get("numpy.random")
         if numpy_random is not None:
-            get = lambda: numpy_random.get_state(legacy=True)
+            get: Any = partial(numpy_random.get_state, legacy=True)
             state = get()
-            self.random.append((
-                "np.random",
-                lambda: (get()[1].tobytes(), get()[2:]),
-                lambda old: numpy_random.set_state(state),
-                (state[1].tobytes(), state[2:]),
-            ))
+            self.random.append(
+                (
+                    "np.random",
+                    lambda: (get()[1].tobytes(), get()[2:]),
+                    lambda old: numpy_random.set_state(state),
+                    (state[1].tobytes(), state[2:]),
+                )
+            )
 
     # -- afterwards --------------------------------------------------------------------------
 
@@ -204,7 +209,7 @@ def _functions(f: Callable[..., Any]) -> Iterator[FunctionType]:
         if site._internal[found.__code__.co_filename] or not _is_users(found):
             continue
         yield found
-        for name, cell in _cells(found):
+        for _, cell in _cells(found):
             stack.append(_content(cell))
         stack += [found.__globals__[n] for n in _names(found.__code__) if n in found.__globals__]
 

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from wengert.compiler import buffers
-from wengert.compiler.buffers import Array, address, counts, getrefcount
+from wengert.compiler.buffers import Array, address, getrefcount
 from wengert.compiler.executable import Executable
 from wengert.compiler.wiring import Wiring
 from wengert.core import live
+from wengert.core.dtypes import float32
 from wengert.core.live import clock
 from wengert.core.spec import Spec
 from wengert.core.tensor import Tensor
@@ -44,16 +45,16 @@ class Entry:
 
     def __init__(self, plan: Wiring, executable: Executable) -> None:
         self.plan, self.executable = plan, executable
-        self.table = memoryview(executable.table)
+        self.table = memoryview(executable.table)  # type: ignore[arg-type]
         self.inputs, self.outputs = executable.inputs, executable.outputs
         first = len(self.inputs)
-        self.result_slots = [first + out for out in range(plan.results)]
+        self.results = plan.results
         self.write_slots = [first + w.output for w in plan.writes]
-        self.grad_slots = [first + g.output for g in plan.grads if g.output is not None]
+        spare = [*range(plan.results), *(g.output for g in plan.grads if g.output is not None)]
+        self.spare_slots = [first + out for out in spare]
+        self.spare_specs = [self.outputs[out] for out in spare]
         stateful = bool(plan.reads or plan.writes or plan.grads)
         self.lock = _STATEFUL if stateful else threading.RLock()
-        self.result_specs = list(self.outputs[: plan.results])
-        self.grad_specs = [self.outputs[g.output] for g in plan.grads if g.output is not None]
         self.followers = [w.box for w in plan.writes if isinstance(w.box, Follower)]
         self.writes = -1  # the clock, when the addresses of boxes were read
         self.held: list[Array] = []
@@ -123,23 +124,15 @@ class Entry:
         turn = self.turn = 1 - self.turn
         arrays, places = self.spares[turn], self.addresses[turn]
         if not arrays:
-            specs = self.result_specs + self.grad_specs
-            arrays = self.spares[turn] = [buffers.fresh(s) for s in specs]
+            arrays = self.spares[turn] = [buffers.fresh(s) for s in self.spare_specs]
             places = self.addresses[turn] = [address(a) for a in arrays]
-        i = 0
-        for a in arrays:
+        for i, a in enumerate(arrays):
             if getrefcount(a) != _SPARE_IN_LOOP:
-                arrays[i] = new = buffers.fresh(_spec_of(self, i))
+                arrays[i] = new = buffers.fresh(self.spare_specs[i])
                 places[i] = address(new)
-            i += 1
         table = self.table
-        i = 0
-        for slot in self.result_slots:
-            table[slot] = places[i]
-            i += 1
-        for slot in self.grad_slots:
-            table[slot] = places[i]
-            i += 1
+        for slot, place in zip(self.spare_slots, places):
+            table[slot] = place
         return arrays
 
     # -- a run -----------------------------------------------------------------------------------
@@ -173,7 +166,7 @@ class Entry:
         self.table[gradient.input] = address(a)
 
     def _set_gradients(self, arrays: Sequence[Array]) -> None:
-        i = len(self.result_slots)
+        i = self.results
         for gradient in self.plan.grads:
             if not gradient.changed:
                 continue
@@ -186,25 +179,19 @@ class Entry:
     def wrapped(self, arrays: Sequence[Array]) -> list[Tensor]:
         """The results as tensors."""
         found = []
-        for i in range(len(self.result_slots)):
+        for i in range(self.results):
             t = _new_tensor(Tensor)
             t._data, t._node = arrays[i], None
             found.append(t)
         return found
 
 
-def _spec_of(entry: Entry, i: int) -> Spec:
-    results = entry.result_specs
-    return results[i] if i < len(results) else entry.grad_specs[i - len(results)]
-
-
 def _count_in_loop() -> int:
     """The count of an array that only a list holds, seen from a loop over that list."""
-    arrays = [buffers.fresh(Spec((2,), buffers.np.dtype("float32")))]
-    for a in arrays:
+    arrays: list[Array] = [buffers.fresh(Spec((2,), float32))]
+    for _, a in enumerate(arrays):
         return getrefcount(a)
     return 0
 
 
 _SPARE_IN_LOOP = _count_in_loop()
-__all__ = ["Entry", "counts"]

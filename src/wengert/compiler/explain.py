@@ -78,7 +78,8 @@ class History:
         """Note a compilation, and warn where the same thing causes it again and again."""
         reasons = list(self._reasons(signature, names, before)) if self.events else []
         described = [
-            f"{name} {describe(entry)}" for name, entry in zip(names, signature.entries, strict=True)
+            f"{name} {describe(entry)}"
+            for name, entry in zip(names, signature.entries, strict=True)
         ]
         size = len(cached.program)
         now = datetime.now()
@@ -109,7 +110,7 @@ class History:
     ) -> Iterator[Reason]:
         """What differs from the most similar compilation before."""
         if before:
-            yield from before[-1].changes(signature)
+            yield from before[-1].changes()
             return
         alike = [s for s in self.signatures if len(s[1].entries) == len(signature.entries)]
         if not alike:

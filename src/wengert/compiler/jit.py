@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from wengert.compiler.buffers import address
-from wengert.compiler.cached import Cached, make, names_of
+from wengert.compiler.cached import Cached, Plain, make, names_of
 from wengert.compiler.explain import History
 from wengert.compiler.ir import Program
-from wengert.compiler.tracing import inside_jit
 from wengert.compiler.signature import Signature, Static, read
+from wengert.compiler.tracing import inside_jit
 from wengert.core.errors import ArgumentError, TraceError
 from wengert.core.live import clock
 from wengert.core.state import state
@@ -103,7 +103,7 @@ class Jit:
         self.lock = threading.RLock()
         self.methods: weakref.WeakKeyDictionary[Any, Jit] = weakref.WeakKeyDictionary()
         self.running: list[Any] = []  # keys of the traces that are going on, innermost last
-        self.recent: Cached | None = None  # the last one, if it may be called the short way
+        self.recent: Plain | None = None  # the last one, if it may be called the short way
 
     # -- calling -----------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class Jit:
         if inside_jit():
             return self._inline(args, kwargs)
         signature = self._signature(args, kwargs)
-        cached = self._cached(signature, args, kwargs)
+        cached = self._cached(signature)
         if cached is None:
             return self._inline(args, kwargs)
         return cached.call(signature)
@@ -175,32 +175,37 @@ class Jit:
             kwargs = {k: Static(v) if k in self.static_argnames else v for k, v in kwargs.items()}
         return read(args, kwargs)
 
-    def _cached(
-        self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Cached | None:
+    def _cached(self, signature: Signature) -> Cached | None:
         """The program for a call, compiled if need be; None where the call cannot be one op."""
         with self.lock:
-            found = self.cache.get(signature.key)
-            if found is not None:
+            found = self.cache.get(signature.key, [])
+            for cached in found:
+                if cached.is_current():
+                    self.cache.move_to_end(signature.key)
+                    self._remember(cached)
+                    return cached
+            made = self._compile(signature, found)
+            found[:] = [c for c in found if not c.is_dead()]
+            if made is not None and not made.once:
+                self.cache[signature.key] = [*found, made]
                 self.cache.move_to_end(signature.key)
-                for cached in found:
-                    if cached.is_current(signature):
-                        self.recent = cached if cached.short else self.recent
-                        return cached
-                found[:] = [c for c in found if not c.is_dead()]
-            cached = self._compile(signature, found or [])
-            if cached is None or cached.once:
-                return cached
-            self.cache.setdefault(signature.key, []).append(cached)
-            self.recent = cached if cached.short else self.recent
-            while sum(map(len, self.cache.values())) > self.cache_size:
-                oldest = next(iter(self.cache.values()))
-                gone = oldest.pop(0)
-                if self.recent is gone:
-                    self.recent = None
-                if not oldest:
-                    self.cache.popitem(last=False)
-            return cached
+                self._remember(made)
+                self._evict()
+            return made
+
+    def _remember(self, cached: Cached) -> None:
+        if isinstance(cached, Plain) and cached.short:
+            self.recent = cached
+
+    def _evict(self) -> None:
+        """Drop what was not used for longest, until there are as many as there may be."""
+        while sum(map(len, self.cache.values())) > self.cache_size:
+            key, oldest = next(iter(self.cache.items()))
+            gone = oldest.pop(0)
+            if self.recent is gone:
+                self.recent = None
+            if not oldest:
+                del self.cache[key]
 
     def _compile(self, signature: Signature, before: Sequence[Cached]) -> Cached | None:
         started = perf_counter()
@@ -256,7 +261,7 @@ class Jit:
 
     def program(self, /, *args: Any, **kwargs: Any) -> Program:
         """The program for a call with such arguments, which is compiled but not run."""
-        cached = self._cached(self._signature(args, kwargs), args, kwargs)
+        cached = self._cached(self._signature(args, kwargs))
         assert cached is not None
         return cached.program
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 from wengert.core import live, site
@@ -257,7 +256,9 @@ class Session(Trace):
         changed = []
         for holder, name, before, where in self.settings.values():
             now = holder.__dict__.get(name, _MISSING)
-            if now is before or (type(now) in _PLAIN and type(now) is type(before) and now == before):
+            if now is before or (
+                type(now) in _PLAIN and type(now) is type(before) and now == before
+            ):
                 continue
             changed.append((holder, name, where))
             if before is _MISSING:
@@ -307,5 +308,3 @@ class Stand:
 def tracked_leaf(spec: Spec, origin: site.Origin) -> Node:
     """A leaf in a trace."""
     return Node(leaf, NO_PARAMS, (), (), spec, spec.shape, spec.dtype, origin)
-
-

@@ -114,9 +114,7 @@ def static_entry(value: Any) -> Any:
     return type(value), value
 
 
-def _unusable(
-    args: tuple[Any, ...], kwargs: dict[str, Any], i: int, value: Any
-) -> ArgumentError:
+def _unusable(args: tuple[Any, ...], kwargs: dict[str, Any], i: int, value: Any) -> ArgumentError:
     return ArgumentError(
         "jit",
         f"argument {place_of((args, kwargs), i)} is neither an array nor hashable",

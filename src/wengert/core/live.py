@@ -1,7 +1,7 @@
 """The boxes that are alive, and clocks that tell whether anything about them has changed.
 
-A compiled program reads and writes boxes: variables, and other tracked leaves. While it is traced,
-*all* of them must be symbolic, so that the value of none can be baked in unnoticed; hence the table.
+A compiled program reads and writes boxes: variables, and other tracked leaves. While it is traced
+*all* of them must be symbolic, so that no value can be baked in unnoticed; hence the table.
 """
 
 from __future__ import annotations

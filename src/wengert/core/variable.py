@@ -6,6 +6,7 @@ The old array is never written into: who kept it, keeps its values.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -107,6 +108,12 @@ class Follower(Variable):
     def publish(self) -> None:
         """Tell the owner the present value."""
         self.tell(self._data.item())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Follower:
+        return type(self)(self._values("deepcopy").copy(), copy.deepcopy(self.tell, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._values("pickle"), self.tell)
 
 
 class Parameter(Variable):

@@ -74,7 +74,7 @@ class Owner(live.Holder):
         live.settings_changed()
 
     def _compiled_for(self) -> Any:
-        found = []
+        found: list[Any] = []
         for name, value in self.__dict__.items():
             if name in ("_members", "_paths", "_ties"):
                 continue

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wengert.core.errors import ArgumentError
+from wengert.core.tensor import Tensor
 from wengert.optim.groups import ParamGroup
 from wengert.optim.optimizer import Optimizer
 from wengert.optim.plateau import ReduceLROnPlateau
+from wengert.optim.scalars import pick, reached
 from wengert.optim.schedule import LRScheduler
 
 
@@ -104,15 +105,31 @@ class SequentialLR(_Composite):
         self.adopt(optimizer, schedulers)
         super().__init__(optimizer, last_epoch)
 
-    def move_to(self, epoch: float) -> None:
+    def move_to(self, epoch: Any) -> None:
         super().move_to(epoch)
-        active = bisect_right(self.milestones, epoch)
-        start = self.milestones[active - 1] if active else 0
-        self.schedulers[active].move_to(epoch - start)
+        for i, schedule in enumerate(self.schedulers):
+            start = self.milestones[i - 1] if i else 0
+            active = self._is_active(i, epoch)
+            if isinstance(epoch, Tensor):
+                schedule.move_to(pick(active, epoch - start, schedule.last_epoch))
+            elif active:
+                schedule.move_to(epoch - start)
 
-    def value(self, base: float, group: int) -> float:
-        active = bisect_right(self.milestones, self.last_epoch)
-        return self.schedulers[active].value(base, group)
+    def _is_active(self, i: int, epoch: Any) -> Any:
+        """Whether schedule `i` is the one of this step."""
+        active = reached(self.milestones, epoch)
+        return active == i
+
+    def value(self, base: float, group: int) -> Any:
+        found: Any = None
+        for i, schedule in enumerate(self.schedulers):
+            active = self._is_active(i, self.last_epoch)
+            if isinstance(active, Tensor):
+                here = schedule.value(base, group)
+                found = here if found is None else pick(active, here, found)
+            elif active:
+                return schedule.value(base, group)
+        return found
 
 
 class ChainedScheduler(_Composite):
@@ -140,7 +157,7 @@ class ChainedScheduler(_Composite):
         self.adopt(chosen, schedulers)
         super().__init__(chosen)
 
-    def move_to(self, epoch: float) -> None:
+    def move_to(self, epoch: Any) -> None:
         super().move_to(epoch)
         for schedule in self.schedulers:
             schedule.move_to(epoch)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wengert.core import live
 from wengert.core.errors import StateError, WengertError
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.variable import Variable
@@ -59,6 +60,7 @@ def load_state_dict(optimizer: Optimizer, given: Mapping[str, Any]) -> None:
             _fill(boxes, name, value)
     for p in params:
         optimizer.modulate(p, factors.get(p))
+    live.settings_changed()
 
 
 def _fill(boxes: dict[str, Any], name: str, value: Any) -> None:

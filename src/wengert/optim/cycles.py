@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from wengert.core.errors import ArgumentError
+from wengert.core.tensor import Tensor
 from wengert.optim.checks import nonnegative, number, one_of, positive, positive_integer
 from wengert.optim.groups import ParamGroup
 from wengert.optim.optimizer import Optimizer
+from wengert.optim.scalars import lesser, pick
 from wengert.optim.schedule import LRScheduler
 from wengert.optim.schedules import cosine
+
+_LAST_STEP = 2**40  # no training takes more
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -42,9 +48,21 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         length, since = self.T_0, self.last_epoch
         if self.T_mult == 1:
             return since % length, length
+        if isinstance(since, Tensor):
+            return self._traced_place(since)
         while since >= length:
             since -= length
             length *= self.T_mult
+        return since, length
+
+    def _traced_place(self, t: Tensor) -> tuple[Any, Any]:
+        """The same for a step that is not known: a choice among all periods that may come."""
+        since, length = t, pick(t < 0.0, self.T_0, self.T_0)
+        start, period = self.T_0, self.T_0 * self.T_mult
+        while start < _LAST_STEP:
+            begun = t >= float(start)
+            since, length = pick(begun, t - float(start), since), pick(begun, period, length)
+            start, period = start + period, period * self.T_mult
         return since, length
 
     def value(self, base: float, group: int) -> float:
@@ -120,8 +138,8 @@ class OneCycleLR(LRScheduler):
                 fix="pass cycle_momentum=False",
             )
 
-    def move_to(self, epoch: float) -> None:
-        if epoch > self.total_steps:
+    def move_to(self, epoch: Any) -> None:
+        if not isinstance(epoch, Tensor) and epoch > self.total_steps:
             raise ArgumentError(
                 "OneCycleLR",
                 "the cycle is over",
@@ -131,15 +149,16 @@ class OneCycleLR(LRScheduler):
             )
         super().move_to(epoch)
 
-    def along(self, *corners: float) -> float:
+    def along(self, *corners: float) -> Any:
         """Where the present step is on the way between the values at the turns."""
-        start = 0.0
-        for i, end in enumerate(self.turns):
-            if self.last_epoch <= end or i == len(self.turns) - 1:
-                passed = min((self.last_epoch - start) / max(end - start, 1e-12), 1.0)
-                return self.anneal(corners[i], corners[i + 1], passed)
-            start = end
-        raise AssertionError("a cycle has turns")
+        t, starts = self.last_epoch, (0.0, *self.turns[:-1])
+        found: Any = None
+        for i in reversed(range(len(self.turns))):
+            start, end = starts[i], self.turns[i]
+            passed = lesser((t - start) / max(end - start, 1e-12), 1.0)
+            here = self.anneal(corners[i], corners[i + 1], passed)
+            found = here if found is None else pick(t <= end, here, found)
+        return found
 
     def value(self, base: float, group: int) -> float:
         peak = float(self.max_lr[group] if isinstance(self.max_lr, (list, tuple)) else self.max_lr)

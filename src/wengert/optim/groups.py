@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from wengert.core import live
 from wengert.core.dtypes import DType
 from wengert.core.errors import ArgumentError, DtypeError, GradientError
 from wengert.core.op import cast_to
 from wengert.core.spec import Spec, describe
+from wengert.core.state import state
 from wengert.core.tensor import Tensor
-from wengert.core.variable import Variable
+from wengert.core.variable import Follower
 from wengert.optim.checks import nonnegative
 
 # What a group may hold besides the options of its optimizer.
@@ -23,8 +26,9 @@ class ParamGroup(dict[str, Any]):
     """The options of some parameters, and under "params" the parameters themselves.
 
     An option is a plain Python value, so it can be read, printed and stored. For a traced step each
-    number also has a `Variable` that follows it: a compiled step then reads the present learning
-    rate, not the one of the moment of its compilation.
+    number also has a `Follower`: a compiled step then reads the present learning rate, not the one
+    of the moment of its compilation; and where the step itself changes it, as a schedule does, the
+    plain value is told. A weight decay of 0 is left out of a compiled step.
     """
 
     def __init__(self, owner: str, options: Mapping[str, Any]) -> None:
@@ -35,22 +39,57 @@ class ParamGroup(dict[str, Any]):
             self[name] = value
 
     def __setitem__(self, name: str, value: Any) -> None:
+        if state.trace is not None and _is_symbolic(value):
+            self.follower(name)
+            _follow(self.followers[name], value)
+            return
         if name == "lr":
             nonnegative(self.owner, lr=value)
         if isinstance(value, (np.generic, Tensor)) and name not in _OF_GROUPS:
             value = value.item()
         if name in self.followers:
             _follow(self.followers[name], value)
+        if not _is_numeric(value) or (name == "weight_decay" and not (value and self.get(name))):
+            live.settings_changed()
         super().__setitem__(name, value)
+
+    def follower(self, name: str) -> Any:
+        """The follower of a number, or the followers of a tuple of numbers."""
+        if name not in self.followers:
+            value = self[name]
+            if isinstance(value, tuple):
+                tell = [partial(self._tell, name, i) for i in range(len(value))]
+                made: Any = tuple(map(_variable, value, tell))
+            else:
+                made = _variable(value, partial(self._tell, name, None))
+            self.followers[name] = made
+        return self.followers[name]
+
+    def _tell(self, name: str, i: int | None, value: float) -> None:
+        """Take over the number that a compiled program gave to a follower."""
+        if i is not None:
+            value = (*self[name][:i], value, *self[name][i + 1 :])  # type: ignore[assignment]
+        super().__setitem__(name, value)
+
+    def present(self, name: str) -> Any:
+        """A number as it is now: in a trace a tensor, which follows it."""
+        return self[name] if state.trace is None else _read(self.follower(name))
+
+    def static_options(self) -> list[tuple[str, Any]]:
+        """What a compiled step takes for granted."""
+        return [
+            (name, live.fingerprint(value if name != "weight_decay" else bool(value)))
+            for name, value in self.items()
+            if name not in _OF_GROUPS and (not _is_numeric(value) or name == "weight_decay")
+        ]
 
     def traced_options(self, dtype: DType) -> dict[str, Any]:
         """The options with each number as a tensor of `dtype` that follows it."""
         options: dict[str, Any] = {}
         for name, value in self.items():
-            if name not in _OF_GROUPS and _is_numeric(value):
-                if name not in self.followers:
-                    self.followers[name] = _variables(value)
-                value = _cast(self.followers[name], dtype)
+            left_out = name == "weight_decay" and not value
+            if name not in _OF_GROUPS and _is_numeric(value) and not left_out:
+                value = _cast(self.follower(name), dtype)
             options[name] = value
         return options
 
@@ -70,10 +109,20 @@ def _is_numeric(value: Any) -> bool:
     return isinstance(value, float)
 
 
-def _variables(value: Any) -> Any:
+def _is_symbolic(value: Any) -> bool:
     if isinstance(value, tuple):
-        return tuple(map(_variables, value))
-    return Variable(np.array(value, np.float64))
+        return any(map(_is_symbolic, value))
+    return isinstance(value, Tensor) and value.is_symbolic
+
+
+def _variable(value: float, tell: Any) -> Follower:
+    return Follower(np.array(value, np.float64), tell)
+
+
+def _read(follower: Any) -> Any:
+    if isinstance(follower, tuple):
+        return tuple(map(_read, follower))
+    return Tensor(follower._data, follower._node)
 
 
 def _cast(follower: Any, dtype: DType) -> Any:
@@ -87,7 +136,7 @@ def _follow(follower: Any, value: Any) -> None:
         for f, v in zip(follower, value, strict=True):
             _follow(f, v)
     else:
-        follower.assign(float(value))
+        follower.assign(value if isinstance(value, Tensor) else float(value))
 
 
 def collect_groups(owner: str, params: Any) -> list[dict[str, Any]]:

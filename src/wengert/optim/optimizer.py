@@ -16,6 +16,7 @@ import numpy as np
 from wengert.core import dtypes, methods
 from wengert.core.dtypes import DType
 from wengert.core.errors import ArgumentError, ShapeError
+from wengert.core.live import Holder, settings_changed
 from wengert.core.op import cast_to
 from wengert.core.spec import Shaped, Spec, describe
 from wengert.core.state import recording, state
@@ -49,9 +50,10 @@ class Handle:
         """Take the hook away; a second call does nothing."""
         if self.hook in self.hooks:
             self.hooks.remove(self.hook)
+            settings_changed()
 
 
-class Optimizer:
+class Optimizer(Holder):
     """Base of all optimizers.
 
     Parameters
@@ -148,6 +150,7 @@ class Optimizer:
         for schedule in self.schedules:
             schedule.admit(added)
         self.param_groups.append(added)
+        settings_changed()
         self.modulation.update((p, Variable(factor)) for p, factor in modulation.items())
         for schedule in self.schedules:
             schedule.apply()
@@ -171,6 +174,7 @@ class Optimizer:
         >>> w.sum().backward(); opt.step(); w.tolist()
         [1.0, 0.5]
         """
+        settings_changed()
         if factor is None:
             self.modulation.pop(param, None)
             return
@@ -227,6 +231,8 @@ class Optimizer:
         pytree of gradients (what `value_and_grad` of a model or of a list of parameters gives), to
         be used in place of `.grad`; it has one leaf for each trainable parameter, in their order.
         """
+        if state.trace is not None:
+            state.trace.reach(self)
         for hook in list(self._before):
             hook(self, (closure,), {"grads": grads})
         loss = None
@@ -395,16 +401,41 @@ class Optimizer:
     def _names(self, o: Options, p: Tensor) -> tuple[str, ...]:
         return ("step", *self.slots(o, p))
 
+    # -- compiled steps ----------------------------------------------------------------------
+
+    def _compiled_for(self) -> Any:
+        boxes = [(id(box) for box in slots.values()) for slots in self.state.values()]
+        return [
+            *(("group", *group.static_options()) for group in self.param_groups),
+            ("parameters", *map(id, self.parameters())),
+            ("state", *(b for each in boxes for b in each)),
+            ("modulation", *(id(m) for m in self.modulation.values())),
+            ("hooks", *map(id, self._before), *map(id, self._after)),
+            ("schedules", *map(id, self.schedules)),
+        ]
+
+    def _named_boxes(self) -> Iterator[tuple[str, Any]]:
+        for i, p in enumerate(self.parameters()):
+            yield f"parameter {i} of {self.name}", p
+            for name, box in self.state.get(p, {}).items():
+                yield f"{name} {i} of {self.name}", box
+        for i, group in enumerate(self.param_groups):
+            for name, follower in group.followers.items():
+                each = follower if isinstance(follower, tuple) else (follower,)
+                yield from ((f"{name} of {self.name}'s group {i}", box) for box in each)
+
     # -- hooks -------------------------------------------------------------------------------
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(optimizer, args, kwargs)` before each step: to clip gradients, say."""
         self._before.append(hook)
+        settings_changed()
         return Handle(self._before, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(optimizer, args, kwargs)` after each step."""
         self._after.append(hook)
+        settings_changed()
         return Handle(self._after, hook)
 
     # -- checkpoints -------------------------------------------------------------------------

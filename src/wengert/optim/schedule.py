@@ -12,13 +12,19 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from wengert.core.errors import ArgumentError, DtypeError, StateError
+from wengert.core.live import Holder
+from wengert.core.state import state
+from wengert.core.tensor import Tensor
+from wengert.core.variable import Follower
 from wengert.optim.checks import nonnegative
 from wengert.optim.groups import ParamGroup
 from wengert.optim.optimizer import Optimizer
 
 
-class LRScheduler:
+class LRScheduler(Holder):
     """Base of all schedules. Making one sets the rates of step 0; `step()` goes to the next one.
 
     `last_epoch` is the number of the present step (of epochs or of batches, whatever the loop
@@ -26,6 +32,8 @@ class LRScheduler:
     """
 
     saved: tuple[str, ...] = ("last_epoch",)
+    _epoch: float = -1
+    _follower: Follower | None = None
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.name = type(self).__name__
@@ -37,7 +45,7 @@ class LRScheduler:
                 fix="pass the optimizer first",
             )
         self.optimizer = optimizer
-        self.last_epoch: float = last_epoch
+        self.last_epoch = last_epoch
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
             self.check_group(group)
@@ -47,6 +55,27 @@ class LRScheduler:
         except BaseException:
             self.detach()
             raise
+
+    @property
+    def last_epoch(self) -> Any:
+        """The number of the present step: a plain number; in a trace, a tensor that follows it."""
+        if state.trace is None:
+            return self._epoch
+        if self._follower is None:
+            self._follower = Follower(np.array(self._epoch, np.float64), self._tell)
+        return Tensor(self._follower._data, self._follower._node)
+
+    @last_epoch.setter
+    def last_epoch(self, value: Any) -> None:
+        if not isinstance(value, Tensor):
+            self._epoch = value
+        elif self._follower is None:
+            _ = self.last_epoch
+        if self._follower is not None:
+            self._follower.assign(value if isinstance(value, Tensor) else float(value))
+
+    def _tell(self, value: float) -> None:
+        self._epoch = int(value) if value.is_integer() else value
 
     def value(self, base: float, group: int) -> float:
         """The learning rate of a group at step `last_epoch`, where others alone would have
@@ -65,16 +94,18 @@ class LRScheduler:
         """The groups' present learning rates."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
-    def step(self, epoch: float | None = None) -> None:
+    def step(self, epoch: Any = None) -> None:
         """Go to the next step, or to a given one."""
-        if epoch is not None and not 0.0 <= epoch < math.inf:
+        if state.trace is not None:
+            state.trace.reach(self)
+        if epoch is not None and not isinstance(epoch, Tensor) and not 0.0 <= epoch < math.inf:
             raise ArgumentError(
                 self.name, "a step number is at least 0", met=repr(epoch), fix="pass epoch ≥ 0"
             )
         self.move_to(self.last_epoch + 1 if epoch is None else epoch)
         self.apply()
 
-    def move_to(self, epoch: float) -> None:
+    def move_to(self, epoch: Any) -> None:
         """Set the number of the present step."""
         self.last_epoch = epoch
 
@@ -82,13 +113,19 @@ class LRScheduler:
         """Set the optimizer's learning rates: all of them, or none if one is no rate."""
         rates = []
         for i, group in enumerate(self.optimizer.param_groups):
-            lr = group["initial_lr"]
+            lr = group.present("initial_lr")
             for schedule in self.optimizer.schedules:
                 lr = schedule.value(lr, i)
-            nonnegative(self.name, lr=lr)
+            if not isinstance(lr, Tensor):
+                nonnegative(self.name, lr=lr)
             rates.append(lr)
         for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = lr
+
+    def _named_boxes(self) -> list[tuple[str, Any]]:
+        if self._follower is None:
+            return []
+        return [(f"step of {self.name}", self._follower)]
 
     def detach(self) -> None:
         """Take no further part in the optimizer's rates; those of now stay until the next step."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from wengert.core.errors import ArgumentError
+from wengert.core.tensor import Tensor
 from wengert.optim.checks import nonnegative, positive, positive_integer
 from wengert.optim.groups import ParamGroup
 from wengert.optim.optimizer import Optimizer
+from wengert.optim.scalars import cosine_of, lesser, pick, reached
 from wengert.optim.schedule import LRScheduler
 
 
@@ -59,7 +60,12 @@ class LambdaLR(LRScheduler):
         super().admit(group)
 
     def value(self, base: float, group: int) -> float:
-        return base * float(self.functions[group](self.last_epoch))
+        return base * _number(self.functions[group](self.last_epoch))
+
+
+def _number(value: Any) -> Any:
+    """What a user's function of the step gave: in a trace a tensor, if it depends on the step."""
+    return value if isinstance(value, Tensor) else float(value)
 
 
 class StepLR(LRScheduler):
@@ -106,7 +112,7 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def value(self, base: float, group: int) -> float:
-        return base * self.gamma ** bisect_right(self.milestones, self.last_epoch)
+        return base * self.gamma ** reached(self.milestones, self.last_epoch)
 
 
 class ExponentialLR(LRScheduler):
@@ -149,7 +155,7 @@ class ConstantLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def value(self, base: float, group: int) -> float:
-        return base * self.factor if self.last_epoch < self.total_iters else base
+        return base * pick(self.last_epoch < self.total_iters, self.factor, 1.0)
 
 
 class LinearLR(LRScheduler):
@@ -177,7 +183,7 @@ class LinearLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def value(self, base: float, group: int) -> float:
-        passed = min(self.last_epoch, self.total_iters) / self.total_iters
+        passed = lesser(self.last_epoch, float(self.total_iters)) / self.total_iters
         return base * (self.start_factor + (self.end_factor - self.start_factor) * passed)
 
 
@@ -209,7 +215,7 @@ class WarmupLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def value(self, base: float, group: int) -> float:
-        passed = min(1.0, (self.last_epoch + 1) / self.warmup_steps)
+        passed = lesser(1.0, (self.last_epoch + 1) / self.warmup_steps)
         return base * (self.start_factor + (1.0 - self.start_factor) * passed)
 
 
@@ -232,7 +238,7 @@ class PolynomialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def value(self, base: float, group: int) -> float:
-        passed = min(self.last_epoch, self.total_iters) / self.total_iters
+        passed = lesser(self.last_epoch, float(self.total_iters)) / self.total_iters
         return base * (1.0 - passed) ** self.power
 
 
@@ -262,4 +268,4 @@ class CosineAnnealingLR(LRScheduler):
 
 def cosine(start: float, end: float, passed: float) -> float:
     """From `start` (passed = 0) to `end` (passed = 1) along half a wave."""
-    return end + (start - end) * (1.0 + math.cos(math.pi * passed)) / 2.0
+    return end + (start - end) * (1.0 + cosine_of(math.pi * passed)) / 2.0

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from wengert.core import dtypes
-from wengert.core.live import Holder
 from wengert.core.errors import ArgumentError, DtypeError, StateError, TraceError
+from wengert.core.live import Holder
 from wengert.core.op import REGISTRY
 from wengert.core.spec import Shape, Spec, describe
 from wengert.core.state import state
