@@ -30,8 +30,9 @@ from math import prod
 
 from wengert.compiler.kernels.base import Array, Epilogue, Phase, Workspace
 from wengert.compiler.kernels.conv_axis import data_axis, forward_axis
+from wengert.compiler.kernels.conv_copy import Copy
 from wengert.compiler.kernels.conv_gather import Gather
-from wengert.compiler.kernels.conv_pack import Copy, Packing
+from wengert.compiler.kernels.conv_pack import Packing
 from wengert.compiler.kernels.conv_tile import Pixels, lanes_for, registers
 from wengert.compiler.kernels.conv_weight import Sliding, Weigh
 from wengert.compiler.llvm import build

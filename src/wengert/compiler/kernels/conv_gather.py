@@ -17,7 +17,8 @@ from math import prod
 
 from wengert.compiler.kernels.base import Epilogue, Phase, Workspace, address, padded, share, step
 from wengert.compiler.kernels.conv_axis import Axis, table
-from wengert.compiler.kernels.conv_pack import Copy, Packing, emit_copy, emit_packing
+from wengert.compiler.kernels.conv_copy import Copy, emit_copy
+from wengert.compiler.kernels.conv_pack import Packing, emit_packing
 from wengert.compiler.kernels.conv_tile import (
     Loop,
     Pixels,
@@ -43,12 +44,16 @@ Parts = tuple[int, int, int]  # of `evenly`
 
 @dataclass(frozen=True)
 class Run:
-    """Neighbours along the last axis that use the same entries, all inside: where they start, the
-    step from one to the next in the result and in the operand, and how they are cut into tiles."""
+    """Neighbours along the last axis that use the same entries, all inside: where they start, in
+    the result and in the operand, the steps from one to the next, the first entry and the number of
+    entries, and how the neighbours are cut into tiles."""
 
     start: int
+    source: int
     step: int
     advance: int
+    entry: int
+    count: int
     parts: Parts
 
 
@@ -112,7 +117,10 @@ class Gather:
         if len(inside) < 2:
             return None
         parts = evenly(len(inside), self.registers.rows)
-        return Run(inside[0], axis.period, axis.advance, parts)
+        at = axis.classes[which]
+        first = axis.first(inside[0])
+        steps = (axis.period, axis.advance)
+        return Run(inside[0], first, *steps, at.entry, at.count, parts)
 
     @cached_property
     def singles(self) -> tuple[int, ...]:
@@ -302,29 +310,39 @@ class Row:
                 if not everywhere:
                     place = f.load(I64, f.at(table(f, g.singles), job, I64))
                 rows = g.rows * g.axes[-1].size
-                self._tile(place, f.i64(0), self.images, (g.operand.image, g.result.image), rows)
+                steps = (g.operand.image, g.result.image)
+                located = g.axes[-1].locate(f, place)
+                self._tile(place, located, f.i64(0), self.images, steps, rows)
 
     def _run_tile(self, run: Run, job: Value) -> None:
         """One tile of neighbours: tile `job` of the images' tiles."""
         f, g = self.f, self.gather
         count, size, longer = run.parts
         image, tile = job // count, job % count
-        place = split_at(f, tile, run.parts) * run.step + run.start
+        member = split_at(f, tile, run.parts)
+        place = member * run.step + run.start
+        located = (f.i64(run.entry), member * run.advance + run.source, f.i64(run.count))
         steps = (run.advance * g.operand.steps[-1], run.step * g.result.steps[-1])
         if longer:
             with f.choice(f.compare("slt", tile, longer)) as labels:
-                self._tile(place, image, size + 1, steps, run.step)
+                self._tile(place, located, image, size + 1, steps, run.step)
                 f.otherwise(labels)
-                self._tile(place, image, size, steps, run.step)
+                self._tile(place, located, image, size, steps, run.step)
         else:
-            self._tile(place, image, size, steps, run.step)
+            self._tile(place, located, image, size, steps, run.step)
 
     def _tile(
-        self, place: Value, image: Value, rows: int, steps: tuple[int, int], row_step: int
+        self,
+        place: Value,
+        located: tuple[Value, Value, Value],
+        image: Value,
+        rows: int,
+        steps: tuple[int, int],
+        row_step: int,
     ) -> None:
         """Multiply one tile whose first pixel is at a place of the last axis."""
         f, g = self.f, self.gather
-        entry, at, count = g.axes[-1].locate(f, place)
+        entry, at, count = located
         a = f.at(self.at[0], image * g.operand.image + at * g.operand.steps[-1], g.element)
         b = f.at(self.at[1], entry * g.packing.entry_steps[-1], g.element)
         c = f.at(self.at[2], image * g.result.image + place * g.result.steps[-1], self.memory)

@@ -1,4 +1,9 @@
-"""Weights in the order in which tiles meet them, and copies of activations that tiles can read."""
+"""Weights in the order in which tiles meet them.
+
+Two functions do it for all geometries of a program: they take sizes and steps from a table. One
+transposes square blocks, where weights of a filter (or channel) lie in memory without gaps. The
+other goes through weights with any steps, one by one.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,8 @@ from math import prod
 
 import numpy as np
 
-from wengert.compiler.kernels.base import share
 from wengert.compiler.kernels.conv_axis import table
-from wengert.compiler.kernels.conv_tile import load_lanes, read, shared_name
+from wengert.compiler.kernels.conv_tile import read, shared_name
 from wengert.compiler.kernels.packing import transpose
 from wengert.compiler.llvm.build import Target
 from wengert.compiler.llvm.emit import Function, Module, Value
@@ -18,7 +22,8 @@ from wengert.core.dtypes import DType
 
 BLOCK = 16  # channels that are packed at a time, so that what is written stays in the cache
 LONG_LINE = 8  # weights next to each other in memory that make transposing pay
-FEW_ENTRIES = 9  # kernel entries up to which packing is written out
+
+ARGS = ("ptr readonly", PTR, "ptr readonly", "ptr readonly", I64, I64)
 
 
 @dataclass(frozen=True)
@@ -110,213 +115,187 @@ def emit_packing(
     f: Function, pack: Packing, source: Value, target: Value, thread: Value, threads: Value
 ) -> None:
     """The thread's share of the packing."""
-    outer, line = pack.lines
-    if line >= LONG_LINE and (line >= pack.lanes or pack.element == stored(pack.dtype)):
-        _Transposing(f, pack, outer, line).write(source, target, thread, threads)
-    else:
-        _one_by_one(f, pack, source, target, thread, threads)
+    _, line = pack.lines
+    whole = line >= pack.lanes or pack.element == stored(pack.dtype)
+    writer = _Transposing if line >= LONG_LINE and whole else _OneByOne
+    name = shared_name(writer.stem, pack.dtype, pack.lanes, pack.target)
+    if not f.module.has(name):
+        writer(f.module, name, pack).write()
+    sizes = table(f, tuple(writer.sizes(pack).values()))
+    entries = table(f, pack.places if writer is _Transposing else pack.offsets)
+    f.call(name, [source, target, sizes, entries, thread, threads])
 
 
-class _Transposing:
+class _Writer:
+    """The writer of `pack(source, target, sizes, entries, thread, threads)`."""
+
+    stem: str
+
+    def __init__(self, module: Module, name: str, pack: Packing) -> None:
+        self.f = module.function(name, ARGS, internal=True, attributes="nounwind noinline")
+        self.dtype, self.lanes, self.target = pack.dtype, pack.lanes, pack.target
+        self.element, self.memory = pack.element, stored(pack.dtype)
+        self.source, self.packed, sizes, self.entries, self.thread, self.threads = self.f.args
+        self.given = {
+            name: self.f.load(I64, self.f.at(sizes, i, I64))
+            for i, name in enumerate(self.sizes(pack))
+        }
+
+    @staticmethod
+    def sizes(pack: Packing) -> dict[str, int]:
+        """What the function needs to know, in the order of its table."""
+        raise NotImplementedError
+
+    def write(self) -> None:
+        """Write the function."""
+        raise NotImplementedError
+
+    def _share(self, units: Value) -> tuple[Value, Value]:
+        """The thread's part of `range(units)`."""
+        return self.thread * units // self.threads, (self.thread + 1) * units // self.threads
+
+
+class _Transposing(_Writer):
     """Packing of lines that lie in memory without gaps, a square block of them at a time.
 
     Blocks of the last columns take some column again, and those of the end of a line overlap."""
 
-    def __init__(self, f: Function, pack: Packing, outer: int, line: int) -> None:
-        self.f, self.pack, self.outer, self.line = f, pack, outer, line
-        self.blocks = -(-line // pack.lanes)
-        self.length = min(line, pack.lanes)  # of a block's columns
-        self.buffer = f.buffer(pack.lanes * pack.lanes, pack.element)
+    stem = "pack_blocks"
 
-    def write(self, source: Value, target: Value, thread: Value, threads: Value) -> None:
-        f, pack = self.f, self.pack
-        per_group = -(-pack.columns // pack.width)
-        slices = pack.width // pack.lanes  # of a panel
-        block = _emit_block(f.module, pack, self.length)
-        lo, hi = share(f, pack.panels * slices * self.outer, thread, threads)
+    @staticmethod
+    def sizes(pack: Packing) -> dict[str, int]:
+        outer, line = pack.lines
+        return {
+            "channels": outer,
+            "blocks": -(-line // pack.lanes),
+            "slices": pack.width // pack.lanes,
+            "panels": -(-pack.columns // pack.width),
+            "groups": pack.groups,
+            "columns": pack.columns,
+            "width": pack.width,
+            "group_step": pack.group_step,
+            "channel_step": pack.channel_step,
+            "column_step": pack.column_step,
+            "panel": pack.panel,
+            "length": min(line, pack.lanes),
+            "last": max(0, line - pack.lanes),
+            "entries": pack.entries,
+        }
+
+    def write(self) -> None:
+        f, given = self.f, self.given
+        block = _emit_block(f.module, self.dtype, self.lanes, self.target)
+        buffer = f.buffer(self.lanes * self.lanes, self.element)
+        units = given["channels"] * given["blocks"] * given["slices"]
+        lo, hi = self._share(units * given["panels"] * given["groups"])
         with f.loop(lo, hi) as unit:
-            channel, rest = unit % self.outer, unit // self.outer
-            slice_, panel = rest % slices, rest // slices
-            group, within = panel // per_group, panel % per_group
-            column = within * pack.width + slice_ * pack.lanes
-            with f.when(f.compare("slt", column, pack.columns)):
-                last = f.smin(f.i64(pack.columns - 1) - column, pack.lanes - 1)
-                place = group * pack.group_step + column * pack.column_step
-                place = place + channel * pack.channel_step
-                from_ = f.at(source, place, stored(pack.dtype))
-                to = f.at(target, panel * pack.panel + slice_ * pack.lanes, pack.element)
-                with f.loop(0, self.blocks) as b:
-                    first = f.smin(b * pack.lanes, max(0, self.line - pack.lanes))
-                    f.call(block, [f.at(from_, first, stored(pack.dtype)), last, self.buffer])
-                    self._spread(to, channel, first)
+            channel, rest = unit % given["channels"], unit // given["channels"]
+            number, rest = rest % given["blocks"], rest // given["blocks"]
+            part, panel = rest % given["slices"], rest // given["slices"]
+            group, within = panel // given["panels"], panel % given["panels"]
+            column = within * given["width"] + part * self.lanes
+            with f.when(f.compare("slt", column, given["columns"])):
+                last = f.smin(given["columns"] - column - 1, self.lanes - 1)
+                first = f.smin(number * self.lanes, given["last"])
+                place = group * given["group_step"] + column * given["column_step"]
+                place = place + channel * given["channel_step"] + first
+                here = f.at(self.source, place, self.memory)
+                f.call(block, [here, given["column_step"], last, given["length"], buffer])
+                there = panel * given["panel"] + part * self.lanes
+                self._spread(buffer, f.at(self.packed, there, self.element), channel, first)
+        f.ret()
 
-    def _spread(self, to: Value, channel: Value, first: Value) -> None:
+    def _spread(self, buffer: Value, to: Value, channel: Value, first: Value) -> None:
         """Put a block's vectors where their entry and channel belong."""
-        f, pack = self.f, self.pack
-        kind = vector(pack.lanes, pack.element)
-        places = pack.places
-        entry = f.variable(I64, first % pack.entries)
-        at = f.variable(I64, channel + first // pack.entries)
-        with f.loop(0, self.length) as i:
-            x = f.load(kind, f.at(self.buffer, i * pack.lanes, pack.element))
-            e = entry.get()
-            place = f.load(I64, f.at(table(f, places), e, I64))
-            c = at.get()
-            f.store(x, f.at(to, place + c * pack.width, pack.element))
-            end = f.compare("eq", e, pack.entries - 1)
+        f, given = self.f, self.given
+        kind = vector(self.lanes, self.element)
+        entry = f.variable(I64, first % given["entries"])
+        at = f.variable(I64, channel + first // given["entries"])
+        with f.loop(0, given["length"]) as i:
+            x = f.load(kind, f.at(buffer, i * self.lanes, self.element))
+            e, c = entry.get(), at.get()
+            place = f.load(I64, f.at(self.entries, e, I64))
+            f.store(x, f.at(to, place + c * given["width"], self.element))
+            end = f.compare("eq", e + 1, given["entries"])
             entry.set(f.select(end, f.i64(0), e + 1))
             at.set(f.select(end, c + 1, c))
 
 
-def _emit_block(module: Module, pack: Packing, length: int) -> str:
-    """`block(source, last, buffer)`: as many columns as lanes, transposed into a buffer; columns
-    behind the last one are taken for it."""
-    what = (pack.dtype, pack.lanes, pack.column_step, length, pack.target)
-    name = shared_name("transpose", *what)
-    if not module.has(name):
-        args = ["ptr readonly", I64, PTR]
-        f = module.function(name, args, internal=True, attributes="nounwind noinline")
-        source, last, buffer = f.args
-        rows = []
-        for j in range(pack.lanes):
-            column = f.smin(last, j) if j else f.i64(0)
-            place = f.at(source, column * pack.column_step, stored(pack.dtype))
-            if length == pack.lanes:
-                rows.append(read(f, place, pack.dtype, pack.target, pack.lanes))
-            else:
-                rows.append(load_lanes(f, place, length, pack.lanes, pack.element))
-        for i, x in enumerate(transpose(f, rows)):
-            f.store(x, f.at(buffer, i * pack.lanes, pack.element))
-        f.ret()
+def _emit_block(module: Module, dtype: DType, lanes: int, target: Target) -> str:
+    """The name of `block(source, step, last, length, buffer)`: as many columns as lanes, `step`
+    apart, are transposed into a buffer. Columns behind the last one are taken for it, and of each
+    only the first entries are read, `length` of them."""
+    name = shared_name("transpose", dtype, lanes, target)
+    element, memory = computed(dtype), stored(dtype)
+    if module.has(name):
+        return name
+    args = ["ptr readonly", I64, I64, I64, PTR]
+    f = module.function(name, args, internal=True, attributes="nounwind noinline")
+    source, step, last, length, buffer = f.args
+    rows = []
+    for j in range(lanes):
+        place = f.at(source, f.smin(last, j) * step if j else 0, memory)
+        if element != memory:  # halves have no masked loads: their lines are long enough
+            rows.append(read(f, place, dtype, target, lanes))
+        else:
+            kind = vector(lanes, element)
+            rows.append(f.masked_load(kind, place, f.first_lanes(length, lanes)))
+    for i, x in enumerate(transpose(f, rows)):
+        f.store(x, f.at(buffer, i * lanes, element))
+    f.ret()
     return name
 
 
-def _one_by_one(
-    f: Function, pack: Packing, source: Value, target: Value, thread: Value, threads: Value
-) -> None:
+class _OneByOne(_Writer):
     """Packing of weights with any steps: blocks of channels of one panel."""
-    blocks = -(-pack.channels // BLOCK)
-    per_group = -(-pack.columns // pack.width)
-    lo, hi = share(f, pack.panels * blocks, thread, threads)
-    with f.loop(lo, hi) as unit:
-        panel, block = unit // max(blocks, 1), unit % max(blocks, 1)
-        first = block * BLOCK
-        last = f.smin(first + BLOCK, pack.channels)
-        group, within = panel // per_group, panel % per_group
-        column = within * pack.width
-        count = f.smin(f.i64(pack.columns) - column, pack.width)
-        place = group * pack.group_step + column * pack.column_step
-        here = f.at(source, place, stored(pack.dtype))
-        there = f.at(target, panel * pack.panel, pack.element)
-        if pack.columns % pack.width:
-            _clear_lanes(f, pack, there, first, last, count)
-        with f.loop(0, count) as j, f.loop(first, last) as c:
-            a = f.at(here, j * pack.column_step + c * pack.channel_step, stored(pack.dtype))
-            b = f.at(there, c * pack.width + j, pack.element)
-            _entries(f, pack, a, b)
 
+    stem = "pack_entries"
 
-def _entries(f: Function, pack: Packing, a: Value, b: Value) -> None:
-    """All kernel entries of one channel and column."""
-    step = pack.channels * pack.width
-    if pack.entries <= FEW_ENTRIES:
-        for t, offset in enumerate(pack.offsets):
-            x = read(f, f.at(a, offset, stored(pack.dtype)), pack.dtype, pack.target)
-            f.store(x, f.at(b, t * step, pack.element))
-        return
-    with f.loop(0, pack.entries) as entry:
-        place = f.load(I64, f.at(table(f, pack.offsets), entry, I64))
-        x = read(f, f.at(a, place, stored(pack.dtype)), pack.dtype, pack.target)
-        f.store(x, f.at(b, entry * step, pack.element))
+    @staticmethod
+    def sizes(pack: Packing) -> dict[str, int]:
+        return {
+            "channels": pack.channels,
+            "blocks": max(1, -(-pack.channels // BLOCK)),
+            "panels": -(-pack.columns // pack.width),
+            "groups": pack.groups,
+            "columns": pack.columns,
+            "width": pack.width,
+            "group_step": pack.group_step,
+            "channel_step": pack.channel_step,
+            "column_step": pack.column_step,
+            "panel": pack.panel,
+            "entries": pack.entries,
+            "entry": pack.channels * pack.width,
+        }
 
+    def write(self) -> None:
+        f, given = self.f, self.given
+        lo, hi = self._share(given["blocks"] * given["panels"] * given["groups"])
+        with f.loop(lo, hi) as unit:
+            panel, block = unit // given["blocks"], unit % given["blocks"]
+            first = block * BLOCK
+            last = f.smin(first + BLOCK, given["channels"])
+            group, within = panel // given["panels"], panel % given["panels"]
+            column = within * given["width"]
+            count = f.smin(given["columns"] - column, given["width"])
+            place = group * given["group_step"] + column * given["column_step"]
+            here = f.at(self.source, place, self.memory)
+            there = f.at(self.packed, panel * given["panel"], self.element)
+            with f.loop(0, given["width"]) as j, f.loop(first, last) as c:
+                b = f.at(there, c * given["width"] + j, self.element)
+                with f.choice(f.compare("slt", j, count)) as labels:
+                    place = j * given["column_step"] + c * given["channel_step"]
+                    self._entries(f.at(here, place, self.memory), b)
+                    f.otherwise(labels)
+                    with f.loop(0, given["entries"]) as e:
+                        nothing = f.constant(self.element, 0.0)
+                        f.store(nothing, f.at(b, e * given["entry"], self.element))
+        f.ret()
 
-def _clear_lanes(
-    f: Function, pack: Packing, there: Value, first: Value, last: Value, count: Value
-) -> None:
-    """Zeros in the columns behind the last, of some channels of a panel."""
-    with f.loop(0, pack.entries) as t, f.loop(first, last) as c, f.loop(count, pack.width) as j:
-        place = (t * pack.channels + c) * pack.width + j
-        f.store(f.constant(pack.element, 0.0), f.at(there, place, pack.element))
-
-
-@dataclass(frozen=True)
-class Copy:
-    """Activations copied to (images, *places, channels) without gaps, widened, with zeros around
-    the last axis."""
-
-    dtype: DType
-    batch: int
-    sizes: tuple[int, ...]
-    channels: int
-    steps: tuple[int, ...]  # of the operand: image, *places, channel
-    target: Target
-    before: int = 0  # zeros around the last axis
-    behind: int = 0
-
-    @property
-    def element(self) -> str:
-        """Type of the copy's entries."""
-        return computed(self.dtype)
-
-    @property
-    def length(self) -> int:
-        """Places along the last axis, with the zeros."""
-        return self.before + self.sizes[-1] + self.behind
-
-    @property
-    def target_steps(self) -> tuple[int, ...]:
-        """Steps of the copy: image, *places."""
-        sizes = [*self.sizes[:-1], self.length, self.channels]
-        return tuple(prod(sizes[a:]) for a in range(len(sizes)))
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the copy."""
-        return self.batch * self.target_steps[0] * size_of(self.element)
-
-
-def emit_copy(
-    f: Function, copy: Copy, source: Value, target: Value, thread: Value, threads: Value
-) -> None:
-    """The thread's share of the copy, row by row of the last axis."""
-    size = size_of(copy.element)
-    rows = copy.batch * prod(copy.sizes[:-1])
-    lo, hi = share(f, rows, thread, threads)
-    with f.loop(lo, hi) as row:
-        rest, place = row, f.i64(0)
-        for n, s in list(zip(copy.sizes[:-1], copy.steps[1:-2], strict=True))[::-1]:
-            place = place + (rest % n) * s
-            rest = rest // n
-        a = f.at(source, place + rest * copy.steps[0], stored(copy.dtype))
-        b = f.at(target, row * (copy.length * copy.channels), copy.element)
-        if copy.before:
-            f.clear(b, copy.before * copy.channels * size, size)
-            b = f.at(b, copy.before * copy.channels, copy.element)
-        if copy.behind:
-            end = f.at(b, copy.sizes[-1] * copy.channels, copy.element)
-            f.clear(end, copy.behind * copy.channels * size, size)
-        if copy.steps[-1] == 1 and copy.steps[-2] == copy.channels:
-            _line(f, copy, a, b, copy.sizes[-1] * copy.channels, 1)
-        else:
-            with f.loop(0, copy.sizes[-1]) as i:
-                from_ = f.at(a, i * copy.steps[-2], stored(copy.dtype))
-                to = f.at(b, i * copy.channels, copy.element)
-                _line(f, copy, from_, to, copy.channels, copy.steps[-1])
-
-
-def _line(f: Function, copy: Copy, a: Value, b: Value, count: int, step: int) -> None:
-    """`count` numbers, one `step` apart."""
-    memory = stored(copy.dtype)
-    if step == 1 and memory == copy.element:
-        f.copy(b, a, count * size_of(copy.element), size_of(copy.element))
-        return
-    lanes = 16
-    whole = count // lanes * lanes if step == 1 else 0
-    if whole:
-        with f.loop(0, whole, lanes) as i:
-            x = read(f, f.at(a, i, memory), copy.dtype, copy.target, lanes)
-            f.store(x, f.at(b, i, copy.element))
-    if whole < count:
-        with f.loop(whole, count) as i:
-            x = read(f, f.at(a, i * step, memory), copy.dtype, copy.target)
-            f.store(x, f.at(b, i, copy.element))
+    def _entries(self, a: Value, b: Value) -> None:
+        """All kernel entries of one channel and column."""
+        f = self.f
+        with f.loop(0, self.given["entries"]) as e:
+            place = f.load(I64, f.at(self.entries, e, I64))
+            x = read(f, f.at(a, place, self.memory), self.dtype, self.target)
+            f.store(x, f.at(b, e * self.given["entry"], self.element))

@@ -20,7 +20,7 @@ from math import prod
 
 from wengert.compiler.kernels.base import Phase, Workspace, address, padded, share, step
 from wengert.compiler.kernels.conv_axis import table
-from wengert.compiler.kernels.conv_pack import Copy, emit_copy
+from wengert.compiler.kernels.conv_copy import Copy, emit_copy
 from wengert.compiler.kernels.conv_tile import (
     Loop,
     Pixels,
