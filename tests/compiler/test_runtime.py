@@ -14,6 +14,7 @@ import pytest
 from tests.compiler.small import SIZE, Log, Table, at, both_ways, rotations, words
 from wengert.compiler.llvm import build, runtime, steps, threads
 from wengert.compiler.llvm.steps import Move, Program, Steps
+from wengert.compiler.threads import MAX_THREADS
 
 KINDS = ["python"] + (["futex"] if threads.default_kind() == "futex" else [])
 
@@ -37,7 +38,7 @@ def test_each_step_sees_what_the_others_have_done(pool, count):
 
 
 def test_workers_may_be_fewer_or_more_than_a_run_asks_for(pool):
-    counts = np.zeros((runtime.MAX_THREADS, 8), np.int64)
+    counts = np.zeros((MAX_THREADS, 8), np.int64)
     table = Table(counts)
     program = Steps()
     program.call(at("join"), table.address)

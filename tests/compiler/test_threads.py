@@ -16,7 +16,8 @@ from tests.compiler.small import SIZE, Table, at, check, rotations, run_python, 
 from tests.compiler.test_runtime import KINDS
 from wengert import system
 from wengert.compiler import threads as settings
-from wengert.compiler.llvm import runtime, threads
+from wengert.compiler.llvm import threads
+from wengert.compiler.llvm.runtime import block
 from wengert.compiler.llvm.steps import Steps
 from wengert.core.errors import ArgumentError, DtypeError
 
@@ -139,7 +140,7 @@ def test_workers_start_when_they_are_first_needed(pool):
 def asleep(pool) -> list[bool]:
     """Which workers sleep."""
     return [
-        bool(pool._memory[(runtime.line(n) + runtime.ASLEEP) // 8] & 1)
+        bool(pool._memory[(block.line(n) + block.ASLEEP) // 8] & 1)
         for n in range(1, pool.workers + 1)
     ]
 

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from wengert.compiler.llvm import build, runtime
+from wengert.compiler.llvm.runtime import block
 from wengert.compiler.llvm.steps import Program, aligned_words
 from wengert.compiler.threads import MAX_THREADS
 from wengert.core.errors import ArgumentError
@@ -44,7 +45,7 @@ class Pool:
     def __init__(self, kind: str | None = None) -> None:
         self.kind = kind or default_kind()
         self._native = _Native.get()
-        self._memory = aligned_words(runtime.BLOCK_BYTES // 8)
+        self._memory = aligned_words(block.BLOCK_BYTES // 8)
         self._block = self._memory.ctypes.data
         self._run = self._native.run
         self._closed = False
@@ -72,7 +73,7 @@ class Pool:
     @property
     def workers(self) -> int:
         """Threads that are ready, beside the caller's."""
-        return int(self._memory[runtime.READY // 8])
+        return int(self._memory[block.READY // 8])
 
     def start(self, threads: int) -> None:
         """Start workers for so many threads in all, and wait until they are ready."""
@@ -105,7 +106,7 @@ class Pool:
         bed.acquire()
         waker = _WAKER(bed.release)
         self._beds[number] = (bed, waker)
-        self._memory[(runtime.line(number) + runtime.WAKER) // 8] = _address(waker)
+        self._memory[(block.line(number) + block.WAKER) // 8] = _address(waker)
         worker = threading.Thread(target=self._serve, name=f"wengert-{number}", daemon=True)
         worker.start()
         self._threads.append(worker)
@@ -120,9 +121,9 @@ class Pool:
     def _configure(self) -> None:
         """Write the settings into the block."""
         values = {
-            runtime.SPIN: int(SPIN_SECONDS / self._native.pause_seconds),
-            runtime.IDLE: int(IDLE_SECONDS / self._native.pause_seconds),
-            runtime.CORES: int(cores()["usable"] or 1),
+            block.SPIN: int(SPIN_SECONDS / self._native.pause_seconds),
+            block.IDLE: int(IDLE_SECONDS / self._native.pause_seconds),
+            block.CORES: int(cores()["usable"] or 1),
             **_system_functions(self.kind),
         }
         for place, value in values.items():
@@ -130,10 +131,10 @@ class Pool:
 
     def _forget_workers(self) -> None:
         """In the child of a fork, where none of them exists. The parent may have been in a run."""
-        self._memory[runtime.LOCK // 8] = 0
-        self._memory[runtime.READY // 8] = 0
-        self._memory[runtime.EPOCH // 8] += 1 << 40  # past all that the parent may have announced
-        self._memory[runtime.THREADS // 8 : runtime.line(len(self._threads) + 1) // 8] = 0
+        self._memory[block.LOCK // 8] = 0
+        self._memory[block.READY // 8] = 0
+        self._memory[block.EPOCH // 8] += 1 << 40  # past all that the parent may have announced
+        self._memory[block.THREADS // 8 : block.line(len(self._threads) + 1) // 8] = 0
         self._lock = threading.Lock()
         self._threads, self._beds, self._asked = [], {}, 1
 
@@ -192,14 +193,14 @@ def _system_functions(kind: str) -> dict[int, int]:
         system = ctypes.CDLL(None)
         yielding, nap, unit = system.sched_yield, system.usleep, 1
     found = {
-        runtime.YIELD: _address(yielding),
-        runtime.NAP: _address(nap),
-        runtime.NAP_UNIT: unit,
-        runtime.SYSCALL: 0,
+        block.YIELD: _address(yielding),
+        block.NAP: _address(nap),
+        block.NAP_UNIT: unit,
+        block.SYSCALL: 0,
     }
     if kind == "futex":
-        found[runtime.SYSCALL] = _address(system.syscall)
-        found[runtime.FUTEX] = _FUTEX[platform.machine()]
+        found[block.SYSCALL] = _address(system.syscall)
+        found[block.FUTEX] = _FUTEX[platform.machine()]
     return found
 
 
