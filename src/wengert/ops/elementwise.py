@@ -6,11 +6,14 @@ are in `functions`, choices such as `where` and `maximum` in `selection`.
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
 
+from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, ShapeError
+from wengert.core.lowering import Pointwise
 from wengert.core.op import Array, Op
 from wengert.core.rules import elementwise
 from wengert.core.sample import Sample, Wrong
@@ -25,10 +28,19 @@ def flat(g: Tensor) -> None:
 
 # -- arithmetic --------------------------------------------------------------------------------
 
-add: Op = elementwise("add", np.add, lambda g: g, lambda g: g, takes="any")
-sub: Op = elementwise("sub", np.subtract, lambda g: g, lambda g: neg(g), takes="numeric")
+add: Op = elementwise(
+    "add", np.add, lambda g: g, lambda g: g, takes="any", lower=lambda k, x, y: k.add(x, y)
+)
+sub: Op = elementwise(
+    "sub", np.subtract, lambda g: g, lambda g: neg(g), takes="numeric", lower=lambda k, x, y: x - y
+)
 mul: Op = elementwise(
-    "mul", np.multiply, lambda g, y: mul(g, y), lambda g, x: mul(g, x), takes="any"
+    "mul",
+    np.multiply,
+    lambda g, y: mul(g, y),
+    lambda g, x: mul(g, x),
+    takes="any",
+    lower=lambda k, x, y: k.mul(x, y),
 )
 div: Op = elementwise(
     "div",
@@ -36,14 +48,25 @@ div: Op = elementwise(
     lambda g, y: div(g, y),
     lambda g, y, out: neg(mul(g, div(out, y))),
     domain=(0.5, 2.0),
+    lower=lambda k, x, y: x / y,
 )
-neg: Op = elementwise("neg", np.negative, lambda g: neg(g), takes="numeric")
-positive: Op = elementwise("positive", lambda x: x, lambda g: g, takes="any", cost="view")
-abs: Op = elementwise("abs", np.abs, lambda g, x: mul(g, sign(x)), takes="numeric")
-sign: Op = elementwise("sign", np.sign, flat, takes="numeric")
-square: Op = elementwise("square", np.square, lambda g, x: mul(g, add(x, x)), takes="numeric")
+neg: Op = elementwise("neg", np.negative, lambda g: neg(g), takes="numeric", lower=lambda k, x: -x)
+positive: Op = elementwise(
+    "positive", lambda x: x, lambda g: g, takes="any", cost="view", lower=lambda k, x: x
+)
+abs: Op = elementwise(
+    "abs", np.abs, lambda g, x: mul(g, sign(x)), takes="numeric", lower=lambda k, x: k.abs(x)
+)
+sign: Op = elementwise("sign", np.sign, flat, takes="numeric", lower=lambda k, x: k.sign(x))
+square: Op = elementwise(
+    "square", np.square, lambda g, x: mul(g, add(x, x)), takes="numeric", lower=lambda k, x: x * x
+)
 reciprocal: Op = elementwise(
-    "reciprocal", np.reciprocal, lambda g, out: neg(mul(g, square(out))), domain=(0.5, 2.0)
+    "reciprocal",
+    np.reciprocal,
+    lambda g, out: neg(mul(g, square(out))),
+    domain=(0.5, 2.0),
+    lower=lambda k, x: 1.0 / x,
 )
 
 
@@ -61,7 +84,13 @@ def _ratios(rng: np.random.Generator) -> list[Sample | Wrong]:
 
 
 floor_divide: Op = elementwise(
-    "floor_divide", np.floor_divide, flat, flat, takes="numeric", samples=_ratios
+    "floor_divide",
+    np.floor_divide,
+    flat,
+    flat,
+    takes="numeric",
+    samples=_ratios,
+    lower=lambda k, x, y: k.floor_divide(x, y),
 )
 # x = floor(x/y)·y + remainder, so the slope in y is minus the quotient.
 remainder: Op = elementwise(
@@ -71,6 +100,7 @@ remainder: Op = elementwise(
     lambda g, x, y: neg(mul(g, floor_divide(x, y))),
     takes="numeric",
     samples=_ratios,
+    lower=lambda k, x, y: k.remainder(x, y),
 )
 fmod: Op = elementwise(
     "fmod",
@@ -79,6 +109,7 @@ fmod: Op = elementwise(
     lambda g, x, y: neg(mul(g, trunc(div(x, y)))),
     takes="numeric",
     samples=_ratios,
+    lower=lambda k, x, y: k.fmod(x, y),
 )
 
 
@@ -96,12 +127,16 @@ def _pow(x: Array, y: Array) -> Any:
     except ValueError:
         if x.dtype.kind == "f":
             raise  # shapes that do not fit
-        raise ArgumentError(
-            "pow",
-            "an integer has no integer power with a negative exponent",
-            met=describe(x, y),
-            fix="cast the base first: wg.astype(x, wg.float32) ** y",
-        ) from None
+        raise _negative_exponent(describe(x, y)) from None
+
+
+def _negative_exponent(met: str) -> ArgumentError:
+    return ArgumentError(
+        "pow",
+        "an integer has no integer power with a negative exponent",
+        met=met,
+        fix="cast the base first: wg.astype(x, wg.float32) ** y",
+    )
 
 
 def _pow_base(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -139,7 +174,16 @@ def _pow_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
     ]
 
 
-pow: Op = elementwise("pow", _pow, _pow_base, _pow_exponent, takes="numeric", samples=_pow_samples)
+# Powers of integers can fail, at exponents that only the reference sees.
+pow: Op = elementwise(
+    "pow",
+    _pow,
+    _pow_base,
+    _pow_exponent,
+    takes="numeric",
+    samples=_pow_samples,
+    lower=Pointwise(lambda k, x, y: k.pow(x, y), dtypes.FLOATS),
+)
 
 
 def _power(x: Array, exponent: float) -> Any:
@@ -165,6 +209,12 @@ def raised(x: Tensor, exponent: float) -> Tensor:
     return out
 
 
+def _lower_power(k: Any, x: Any, exponent: float) -> Any:
+    if not k.is_float and exponent < 0:
+        raise _negative_exponent(f"{k.dtype} to the power of {exponent}")
+    return k.power(x, exponent)
+
+
 # The exponent is a Python number: no derivative in it, and a short one in x.
 power: Op = elementwise(
     "power",
@@ -177,57 +227,88 @@ power: Op = elementwise(
         Sample((np.array([0.0, -1.0, 2.0]),), {"exponent": 4}),
         Wrong((np.array([2]),), {"exponent": -1}, ArgumentError, "negative exponent"),
     ],
+    lower=_lower_power,
 )
 
 
 # -- rounding ----------------------------------------------------------------------------------
 
-floor: Op = elementwise("floor", np.floor, flat, takes="numeric")
-ceil: Op = elementwise("ceil", np.ceil, flat, takes="numeric")
-trunc: Op = elementwise("trunc", np.trunc, flat, takes="numeric")
+floor: Op = elementwise("floor", np.floor, flat, takes="numeric", lower=lambda k, x: k.floor(x))
+ceil: Op = elementwise("ceil", np.ceil, flat, takes="numeric", lower=lambda k, x: k.ceil(x))
+trunc: Op = elementwise("trunc", np.trunc, flat, takes="numeric", lower=lambda k, x: k.trunc(x))
+
+
+def _lower_round(k: Any, x: Any, decimals: int = 0) -> Any:
+    if decimals == 0 or (decimals > 0 and not k.is_float):
+        return k.rint(x)
+    if not k.is_float:  # as the reference: by way of float64
+        wide = k.rint(k.cast(x, k.dtype, dtypes.float64) / 10.0**-decimals) * 10.0**-decimals
+        return k.cast(wide, dtypes.float64, k.dtype)
+    scale = float(10 ** builtins.abs(decimals))
+    if decimals > 0:
+        return k.rint(k.rounded(x * scale)) / scale
+    return k.rint(k.rounded(x / scale)) * scale
+
+
 # Halves go to the even neighbour.
-round: Op = elementwise("round", lambda x, decimals=0: np.round(x, decimals), flat, takes="numeric")
+round: Op = elementwise(
+    "round", lambda x, decimals=0: np.round(x, decimals), flat, takes="numeric", lower=_lower_round
+)
 # A step of one unit in the last place: as a function of x it has slope 1.
-nextafter: Op = elementwise("nextafter", np.nextafter, lambda g: g, flat)
+nextafter: Op = elementwise(
+    "nextafter", np.nextafter, lambda g: g, flat, lower=lambda k, x, y: k.nextafter(x, y)
+)
 copysign: Op = elementwise(
-    "copysign", np.copysign, lambda g, x, out: mul(g, mul(sign(x), sign(out))), flat
+    "copysign",
+    np.copysign,
+    lambda g, x, out: mul(g, mul(sign(x), sign(out))),
+    flat,
+    lower=lambda k, x, y: k.copysign(x, y),
 )
 
 
 # -- comparison and logic: results are bool, and have no derivative -----------------------------
 
 
-def _compare(name: str, reference: Any) -> Op:
-    op: Op = elementwise(name, reference, None, None, takes="any", gives="bool")
+def _compare(name: str, reference: Any, lower: Any) -> Op:
+    op: Op = elementwise(name, reference, None, None, takes="any", gives="bool", lower=lower)
     return op
 
 
-def _test(name: str, reference: Any) -> Op:
-    op: Op = elementwise(name, reference, None, takes="any", gives="bool")
+def _test(name: str, reference: Any, lower: Any) -> Op:
+    op: Op = elementwise(name, reference, None, takes="any", gives="bool", lower=lower)
     return op
 
 
-equal = _compare("equal", np.equal)
-not_equal = _compare("not_equal", np.not_equal)
-less = _compare("less", np.less)
-less_equal = _compare("less_equal", np.less_equal)
-greater = _compare("greater", np.greater)
-greater_equal = _compare("greater_equal", np.greater_equal)
-logical_and = _compare("logical_and", np.logical_and)
-logical_or = _compare("logical_or", np.logical_or)
-logical_xor = _compare("logical_xor", np.logical_xor)
-logical_not = _test("logical_not", np.logical_not)
-isnan = _test("isnan", np.isnan)
-isinf = _test("isinf", np.isinf)
-isfinite = _test("isfinite", np.isfinite)
-signbit = _test("signbit", np.signbit)
+equal = _compare("equal", np.equal, lambda k, x, y: k.eq(x, y))
+not_equal = _compare("not_equal", np.not_equal, lambda k, x, y: k.ne(x, y))
+less = _compare("less", np.less, lambda k, x, y: k.lt(x, y))
+less_equal = _compare("less_equal", np.less_equal, lambda k, x, y: k.le(x, y))
+greater = _compare("greater", np.greater, lambda k, x, y: k.gt(x, y))
+greater_equal = _compare("greater_equal", np.greater_equal, lambda k, x, y: k.ge(x, y))
+logical_and = _compare("logical_and", np.logical_and, lambda k, x, y: k.truthy(x) & k.truthy(y))
+logical_or = _compare("logical_or", np.logical_or, lambda k, x, y: k.truthy(x) | k.truthy(y))
+logical_xor = _compare("logical_xor", np.logical_xor, lambda k, x, y: k.truthy(x) ^ k.truthy(y))
+logical_not = _test("logical_not", np.logical_not, lambda k, x: k.negated(k.truthy(x)))
+isnan = _test("isnan", np.isnan, lambda k, x: k.isnan(x))
+isinf = _test("isinf", np.isinf, lambda k, x: k.isinf(x))
+isfinite = _test("isfinite", np.isfinite, lambda k, x: k.isfinite(x))
+signbit = _test("signbit", np.signbit, lambda k, x: k.signbit(x))
 
 
 # -- bits --------------------------------------------------------------------------------------
 
-bitwise_and: Op = elementwise("bitwise_and", np.bitwise_and, None, None, takes="bits")
-bitwise_or: Op = elementwise("bitwise_or", np.bitwise_or, None, None, takes="bits")
-bitwise_xor: Op = elementwise("bitwise_xor", np.bitwise_xor, None, None, takes="bits")
-bitwise_invert: Op = elementwise("bitwise_invert", np.invert, None, takes="bits")
-left_shift: Op = elementwise("left_shift", np.left_shift, None, None, takes="integer")
-right_shift: Op = elementwise("right_shift", np.right_shift, None, None, takes="integer")
+
+def _bits(name: str, reference: Any, takes: str, lower: Any) -> Op:
+    op: Op = elementwise(name, reference, None, None, takes=takes, lower=lower)
+    return op
+
+
+bitwise_and = _bits("bitwise_and", np.bitwise_and, "bits", lambda k, x, y: x & y)
+bitwise_or = _bits("bitwise_or", np.bitwise_or, "bits", lambda k, x, y: x | y)
+bitwise_xor = _bits("bitwise_xor", np.bitwise_xor, "bits", lambda k, x, y: x ^ y)
+bitwise_invert: Op = elementwise(
+    "bitwise_invert", np.invert, None, takes="bits", lower=lambda k, x: k.invert(x)
+)
+left_shift = _bits("left_shift", np.left_shift, "integer", lambda k, x, y: k.shift_left(x, y))
+right_shift = _bits("right_shift", np.right_shift, "integer", lambda k, x, y: k.shift_right(x, y))

@@ -159,4 +159,5 @@ cast: Op = custom(
         Sample((rng.normal(size=(2, 3)) * 3,), {"dtype": dtypes.int32}, smooth=False),
         Sample((rng.integers(0, 3, (2, 3)),), {"dtype": dtypes.float32}),
     ],
+    lower=lambda k, x, dtype: k.cast(x, k.dtype, dtype),
 )

@@ -133,7 +133,13 @@ scatter_prod: Op = custom(
 
 # Equal, or both NaN: which elements a maximum can have come from.
 same: Op = elementwise(
-    "same", lambda x, y: (x == y) | ((x != x) & (y != y)), None, None, takes="any", gives="bool"
+    "same",
+    lambda x, y: (x == y) | ((x != x) & (y != y)),
+    None,
+    None,
+    takes="any",
+    gives="bool",
+    lower=lambda k, x, y: k.eq(x, y) | (k.isnan(x) & k.isnan(y)),
 )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import DtypeError, ShapeError
+from wengert.core.lowering import Pointwise
 from wengert.core.op import NO_PARAMS, Array, Op, bind, cast_to
 from wengert.core.rules import ZERO, broadcast, custom, elementwise, move_batch_in_front
 from wengert.core.sample import Sample, Wrong
@@ -105,6 +106,7 @@ where: Op = Where(
     vjps=(None, lambda g, c: where(c, g, 0.0), lambda g, c: where(c, 0.0, g)),
     batch=lambda size, args, batched: where(*move_batch_in_front(args, batched)),
     samples=_where_samples,
+    lower=Pointwise(lambda k, c, x, y: k.select(c, x, y)),
 )
 
 
@@ -130,6 +132,7 @@ annul: Op = elementwise(
         Sample((np.zeros((0, 2)), np.zeros((0, 2)))),
         Wrong((np.zeros(2), np.zeros(3)), {}, ShapeError, "cannot be broadcast"),
     ],
+    lower=lambda k, x, y: k.select(k.eq(y, 0) & k.negated(k.isfinite(x)), 0, x),
 )
 
 
@@ -156,6 +159,7 @@ share: Op = custom(
         Sample((np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, 2.0]), np.ones(3)), smooth=False),
         Wrong((np.zeros(3), np.zeros(2), np.zeros(3)), {}, ShapeError, "cannot be broadcast"),
     ],
+    lower=lambda k, v, x, y: k.select(k.lt(x, y), 0.0, k.select(k.eq(x, y), v * 0.5, v)),
 )
 
 
@@ -179,6 +183,7 @@ maximum: Op = elementwise(
     lambda g, x, y: share(g, y, x),
     takes="any",
     samples=_pairs,
+    lower=lambda k, x, y: k.maximum(x, y),
 )
 minimum: Op = elementwise(
     "minimum",
@@ -187,6 +192,7 @@ minimum: Op = elementwise(
     lambda g, x, y: share(g, x, y),
     takes="any",
     samples=_pairs,
+    lower=lambda k, x, y: k.minimum(x, y),
 )
 
 # relu'(0) = 0, where the tie of maximum(x, 0) would give 1/2.
@@ -195,6 +201,7 @@ relu: Op = elementwise(
     lambda x: np.maximum(x, 0),
     lambda g, out: where(less_equal(out, 0.0), 0.0, g),
     takes="numeric",
+    lower=lambda k, x: k.at_least(x, 0),
 )
 
 
@@ -243,9 +250,14 @@ clip: Op = Clip(
         Sample((np.array([-1.0, 0.5, 3.0]), np.array(2.0), np.array(0.0))),
         Wrong((np.zeros(3), np.zeros(2), np.ones(())), {}, ShapeError, "cannot be broadcast"),
     ],
+    lower=Pointwise(lambda k, x, lower, upper: k.minimum(k.maximum(x, lower), upper)),
 )
 
 # 1 above 0, 0 below, and `y` at 0 itself: the derivative in x is 0 wherever it exists.
 heaviside: Op = elementwise(
-    "heaviside", np.heaviside, flat, lambda g, x: where(equal(x, 0.0), g, 0.0)
+    "heaviside",
+    np.heaviside,
+    flat,
+    lambda g, x: where(equal(x, 0.0), g, 0.0),
+    lower=lambda k, x, y: k.heaviside(x, y),
 )

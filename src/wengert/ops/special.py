@@ -25,13 +25,16 @@ def _bell(g: Tensor, x: Tensor) -> Tensor:
     return out
 
 
-erf: Op = elementwise("erf", numerics.erf, _bell)
-erfc: Op = elementwise("erfc", numerics.erfc, lambda g, x: neg(_bell(g, x)))
+erf: Op = elementwise("erf", numerics.erf, _bell, lower=lambda k, x: k.erf(x))
+erfc: Op = elementwise(
+    "erfc", numerics.erfc, lambda g, x: neg(_bell(g, x)), lower=lambda k, x: k.erfc(x)
+)
 erfinv: Op = elementwise(
     "erfinv",
     numerics.erfinv,
     lambda g, out: mul(g, mul(exp(square(out)), 0.5 * math.sqrt(math.pi))),
     domain=(-0.9, 0.9),
+    lower=lambda k, x: k.erfinv(x),
 )
 
 # -- gamma function ----------------------------------------------------------------------------
@@ -47,13 +50,18 @@ def _polygamma_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
 
 
 lgamma: Op = elementwise(
-    "lgamma", gamma.lgamma, lambda g, x: mul(g, polygamma(x, n=0)), domain=(0.3, 4.0)
+    "lgamma",
+    gamma.lgamma,
+    lambda g, x: mul(g, polygamma(x, n=0)),
+    domain=(0.3, 4.0),
+    lower=lambda k, x: k.lgamma(x),
 )
 polygamma: Op = elementwise(
     "polygamma",
     gamma.polygamma,
     lambda g, x, n: mul(g, polygamma(x, n=n + 1)),
     samples=_polygamma_samples,
+    lower=lambda k, x, n: k.polygamma(x, n),
 )
 
 # -- sinc: the n-th derivative is an op of its own, so that all orders are right at 0 -------------
@@ -67,6 +75,7 @@ sinc: Op = elementwise(
         Sample((np.array([0.0, 1e-3, 0.4, 1.0]),), {"order": 0}),
         Sample((rng.uniform(-1.0, 1.0, ()),), {"order": 2}),
     ],
+    lower=lambda k, x, order: k.sinc(x, order),
 )
 
 # -- x·log y -----------------------------------------------------------------------------------
@@ -95,5 +104,10 @@ def _xlogy_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
 
 
 xlogy: Op = elementwise(
-    "xlogy", _xlogy, lambda g, y: mul(g, log(y)), _xlogy_slope, samples=_xlogy_samples
+    "xlogy",
+    _xlogy,
+    lambda g, y: mul(g, log(y)),
+    _xlogy_slope,
+    samples=_xlogy_samples,
+    lower=lambda k, x, y: k.xlogy(x, y),
 )

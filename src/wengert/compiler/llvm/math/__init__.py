@@ -1,0 +1,1 @@
+"""Vector mathematics as generated arithmetic."""
