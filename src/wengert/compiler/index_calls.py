@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 
@@ -41,6 +42,11 @@ def merged(x: Operand, start: int, stop: int) -> int | None:
     return step_of([part for parts in x.axes[start:stop] for part in parts])
 
 
+def is_dense(step: int | None, count: int) -> bool:
+    """Whether so many entries with a step are next to each other."""
+    return step == 1 or count == 1
+
+
 def _checked(term: Term, operand: int, size: int, axis: int) -> None:
     """Raise `NeedsTerm` unless an operand is an index that has been checked."""
     index = term.args[operand]
@@ -63,22 +69,23 @@ def scatter(term: Term, site: Site) -> Call:
     values = found[places["u"]]
     steps = merged(values, 0, axis), merged(values, axis, after)
     inner, index_step = merged(values, after, u.ndim), merged(found[1], 0, index.ndim)
+    post = prod(term.shape[axis + 1 :])
     copies = {}
-    if None in steps or inner not in (0, 1):
+    if None in steps or not is_dense(inner, post):
         copies[places["u"]] = tuple(range(u.ndim))
     if index_step is None:
         copies[1] = tuple(range(index.ndim))
-    if has_base and merged(found[0], 0, term.ndim) not in (0, 1):
+    if has_base and not is_dense(merged(found[0], 0, term.ndim), term.size):
         copies[0] = tuple(range(term.ndim))
     if copies:
         raise NeedsCopy(copies)
     kernel = Scatter(
         how,
         term.dtype,
-        int(np.prod(term.shape[:axis], dtype=np.int64)),
+        prod(term.shape[:axis]),
         index.size,
         size,
-        int(np.prod(term.shape[axis + 1 :], dtype=np.int64)),
+        post,
         (steps[0] or 0, steps[1] or 0),
         index_step or 0,
         None if has_base else _start(how, term.dtype),

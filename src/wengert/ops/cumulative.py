@@ -10,7 +10,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.errors import AxisError, ShapeError
 from wengert.core.index import Place
-from wengert.core.lowering import Indexed
+from wengert.core.lowering import Indexed, Native
 from wengert.core.op import Array, Op
 from wengert.core.rules import custom, linear, no_such_axis, one_an_input
 from wengert.core.sample import Sample, Sampler, Wrong
@@ -101,6 +101,7 @@ cumsum: Op = linear(
         args[0], axis=axis + 1, reverse=reverse
     ),
     samples=_samples,
+    lower=Native("scan"),
 )
 
 
@@ -197,6 +198,7 @@ recurrence: Op = custom(
         Sample((np.zeros((2, 0)), np.zeros((2, 0))), {"axis": 1, "reverse": False}),
         Wrong((np.zeros(2), np.zeros(3)), {"axis": 0, "reverse": False}, ShapeError, "one shape"),
     ],
+    lower=Native("scan"),
 )
 
 
@@ -254,6 +256,7 @@ cumprod: Op = custom(
         *_samples(rng),
         Sample((np.array([2.0, 0.0, 3.0, 0.0, 5.0]),), {"axis": 0, "reverse": False}),
     ],
+    lower=Native("scan"),
 )
 
 
@@ -302,6 +305,7 @@ logcumsumexp: Op = custom(
         Sample((np.array([-np.inf, -1e3, 1e3, -np.inf]),), {"axis": 0}, smooth=False),
         Wrong((np.zeros(2),), {"axis": 1}, AxisError, "no such axis"),
     ],
+    lower=Native("scan"),
 )
 
 
@@ -330,7 +334,7 @@ def _record(name: str, ufunc: Any) -> Op:
         Sample((rng.integers(0, 5, (0, 2)),), {"axis": 0}),
         Wrong((np.zeros(2),), {"axis": 1}, AxisError, "no such axis"),
     ]
-    op: Op = custom(name, reference, infer, batch=batch, samples=draw)
+    op: Op = custom(name, reference, infer, batch=batch, samples=draw, lower=Native("scan"))
     return op
 
 
