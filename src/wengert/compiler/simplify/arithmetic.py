@@ -195,6 +195,17 @@ def merge_growing_powers(b: Builder, t: Term) -> Term | None:
 
 
 @rule("mul")
+def number_or_zero(b: Builder, t: Term) -> Term | None:
+    """A bool, as 1 or 0, times a number is that number or 0: a choice. (The mask of dropout.)"""
+    for x, other in (t.args, t.args[::-1]):
+        number = b.number(other)
+        if number is not None and x.name == "cast" and x.args[0].dtype.kind == "b":
+            yes, no = b.constant(number), b.constant(number * number.dtype.type(0))
+            return shaped(b, b.make("where", x.args[0], yes, no), t)
+    return None
+
+
+@rule("mul")
 def times_integer_zero(b: Builder, t: Term) -> Term | None:
     """n·0 = 0 for integers (a float may be −0, ∞ or NaN)."""
     if is_float(t):

@@ -258,7 +258,7 @@ def _inherit(found: Term, old: Term, new: Mapping[Term, Term]) -> None:
 
 # -- equal terms -------------------------------------------------------------------------------
 
-_SMALL = 2048  # bytes of a constant that is compared by value
+_SMALL = 1 << 20  # bytes of a constant that is compared by value
 _SCANNED = 1 << 20  # entries of a constant that is searched for differences
 
 

@@ -149,11 +149,12 @@ _DIGITS = {dtypes.float16: 11, dtypes.bfloat16: 8, dtypes.float32: 24, dtypes.fl
 
 
 def power_of_two(number: Any) -> bool:
-    """Whether a scalar is ±2ᵏ, and 1/scalar is as well, both normal: multiplying by either is a
-    shift of the exponent, rounded once."""
-    if number is None or not dtypes.is_float(number.dtype):
+    """Whether a scalar is ±2ᵏ, and 1/scalar is as well, both far from the ends of the range:
+    multiplying by either changes the exponent, and rounds once."""
+    if number is None or number.dtype not in _EXPONENTS:
         return False
-    value = float(number)
-    if value == 0 or value != value or value in (float("inf"), float("-inf")):
-        return False
-    return abs(np.frexp(value)[0]) == 0.5 and 2.0**-14 <= abs(value) <= 2.0**14
+    fraction, exponent = np.frexp(float(number))
+    return bool(abs(fraction) == 0.5) and abs(int(exponent)) <= _EXPONENTS[number.dtype]
+
+
+_EXPONENTS = {dtypes.float16: 13, dtypes.bfloat16: 100, dtypes.float32: 100, dtypes.float64: 1000}

@@ -38,19 +38,6 @@ def reduce_once(b: Builder, t: Term) -> Term | None:
 
 
 @rule(*REDUCTIONS)
-def reduce_before_permute(b: Builder, t: Term) -> Term | None:
-    """Reduced in the order of memory; the axes that are left are permuted."""
-    (x,), axis = t.args, t.params["axis"]
-    if x.name != "permute" or not axis:
-        return None
-    axes = x.params["axes"]
-    inner = tuple(sorted([axes[a] for a in axis]))
-    kept = [a for i, a in enumerate(axes) if i not in axis]
-    order = tuple([sorted(kept).index(a) for a in kept])
-    return b.permute(b.make(t.name, x.args[0], axis=inner), order)
-
-
-@rule(*REDUCTIONS)
 def reduce_before_reshape(b: Builder, t: Term) -> Term | None:
     """Where the reduced axes were made of whole axes, those are reduced."""
     (x,), axis = t.args, t.params["axis"]

@@ -15,6 +15,7 @@ from wengert.compiler.ir import Program, Term
 from wengert.compiler.simplify.build import Builder, Replacement, is_float, is_pointwise
 from wengert.compiler.simplify.contraction import contract
 from wengert.compiler.simplify.facts import never_minus_zero
+from wengert.compiler.simplify.reductions import REDUCTIONS
 from wengert.compiler.simplify.spaces import placed
 from wengert.compiler.simplify.views import joined
 from wengert.core import dtypes
@@ -43,8 +44,10 @@ def structure_plan(program: Program) -> dict[Term, Replacement]:
             found = _sparse_update(t, uses)
         elif t.name == "permute":
             found = _permuted_result(t, uses)
-        elif t.name == "sum":
-            found = _hidden_contraction(t, uses)
+        elif t.name in REDUCTIONS:
+            found = _reduced_permutation(t, uses)
+            if found is None and t.name == "sum":
+                found = _hidden_contraction(t, uses)
         if found is not None:
             plan[t] = found
     return plan
@@ -197,6 +200,28 @@ def _write_permuted(
         args = [found if a.size > 1 else b.reshape(new[a], ()) for a in s.args]
         found = b.make(s.name, *args, **s.params)
     return found
+
+
+# -- reductions --------------------------------------------------------------------------------
+
+
+def _reduced_permutation(t: Term, uses: Uses) -> Replacement | None:
+    """What is permuted only to be reduced is reduced in the order of memory; the axes that are left
+    are permuted."""
+    (x,) = t.args
+    alone = x.name == "permute" and uses[x] == 1 and t.params["axis"] != ()
+    return partial(_reduce_first, old=t) if alone else None
+
+
+def _reduce_first(b: Builder, new: New, old: Term) -> Term:
+    x, axis = new[old.args[0]], old.params["axis"]
+    if x.name != "permute":
+        return b.remake(old, x)
+    axes = x.params["axes"]
+    kept = [a for i, a in enumerate(axes) if i not in axis]
+    order = tuple([sorted(kept).index(a) for a in kept])
+    inner = tuple(sorted([axes[a] for a in axis]))
+    return b.permute(b.make(old.name, x.args[0], axis=inner), order)
 
 
 FEWER = 4  # how much smaller than the product its factors must be

@@ -52,6 +52,28 @@ def permute_once(b: Builder, t: Term) -> Term | None:
 
 
 @rule("permute")
+def permute_long_axes(b: Builder, t: Term) -> Term | None:
+    """Axes of size 1 stay out of permutations: they are put where they belong by a reshape."""
+    (x,), axes = t.args, t.params["axes"]
+    if 1 not in x.shape:
+        return None
+    long = [a for a in range(x.ndim) if x.shape[a] != 1]
+    order = tuple([long.index(a) for a in axes if x.shape[a] != 1])
+    inner = b.reshape(x, tuple([x.shape[a] for a in long]))
+    return b.reshape(b.permute(inner, order), t.shape)
+
+
+@rule("permute")
+def permute_pieces(b: Builder, t: Term) -> Term | None:
+    """A permutation of pieces put behind each other is pieces, permuted, put behind each other."""
+    (x,), axes = t.args, t.params["axes"]
+    if x.name != "concatenate":
+        return None
+    pieces = [b.permute(a, axes) for a in x.args]
+    return joined(b, pieces, axes.index(x.params["axis"]))
+
+
+@rule("permute")
 def permute_before_broadcast(b: Builder, t: Term) -> Term | None:
     """permute(broadcast(x)) = broadcast(permute(x))."""
     (x,) = t.args
