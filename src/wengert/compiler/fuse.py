@@ -28,6 +28,7 @@ from wengert.core.spec import Shape
 RECOMPUTE = 40  # pointwise steps that are repeated rather than stored
 DEPTH = 48  # steps of one expression
 POINTS = 400  # of one nest
+NEIGHBOURS = 4  # nests that a root is tried with
 
 
 @dataclass(eq=False)
@@ -88,6 +89,8 @@ def is_fusible(term: Term) -> bool:
         return _count(term) <= 1
     if isinstance(lowering, Pointwise):
         return all(a.dtype in lowering.dtypes for a in term.args)
+    if isinstance(lowering, Indexed) and not lowering.serves(**term.params):
+        return False
     return isinstance(lowering, (View, Indexed)) and len(term.specs) == 1
 
 
@@ -105,12 +108,15 @@ def _count(term: Term) -> int:
     return prod(term.args[0].shape[a] for a in reduced_axes(term))
 
 
-def fuse(program: Program, makers: Container[str], forced: set[Term]) -> Units:
+def fuse(
+    program: Program, makers: Container[str], forced: set[Term], apart: Container[Term] = ()
+) -> Units:
     """Divide a program into units. `makers` names the kernels that there are; `forced` are terms
-    that must stand in memory, and terms are added to it."""
+    that must stand in memory, and terms are added to it; those `apart` have a nest for themselves.
+    """
     while True:
         try:
-            return _Fusion(program, makers, forced).run()
+            return _Fusion(program, makers, forced, apart).run()
         except Conflict as conflict:  # a term that no expression can contain: it is stored
             if conflict.term is None or conflict.term in forced:
                 raise
@@ -118,14 +124,21 @@ def fuse(program: Program, makers: Container[str], forced: set[Term]) -> Units:
 
 
 class _Fusion:
-    def __init__(self, program: Program, makers: Container[str], forced: set[Term]) -> None:
-        self.program, self.makers, self.forced = program, makers, forced
+    def __init__(
+        self,
+        program: Program,
+        makers: Container[str],
+        forced: set[Term],
+        apart: Container[Term],
+    ) -> None:
+        self.program, self.makers, self.forced, self.apart = program, makers, forced, apart
         self.terms = program.terms
         self.users = program.users()
         self.outputs = set(program.outputs)
         self.cost: dict[Term, int] = {}
         self.depth: dict[Term, int] = {}
         self.found = Units([])
+        self.readers: dict[Term, list[int]] = {}  # nests that read a term
         self.deps: list[set[int]] = []  # of each unit, the units that it reads from
         self.reach: list[int] = []  # the same through others, as bits
 
@@ -241,7 +254,10 @@ class _Fusion:
     def _place(self, term: Term) -> None:
         """Put a root into a nest that is there already, or into a new one."""
         needed = self._sources(term.args)
-        for number in sorted(needed, reverse=True)[:4]:
+        if term in self.apart:
+            self._new_nest(term, needed)
+            return
+        for number in self._candidates(term, needed):
             unit = self.found.units[number]
             if not isinstance(unit, NestUnit) or not self._may_join(number, needed):
                 continue
@@ -250,6 +266,38 @@ class _Fusion:
                 return
         self._new_nest(term, needed)
 
+    def _candidates(self, term: Term, needed: set[int]) -> list[int]:
+        """Nests that a root may join: those whose results it reads, then those that read the same
+        arrays, which then need to be read only once."""
+        found = sorted(needed, reverse=True)[:NEIGHBOURS]
+        shape = term.args[0].shape if is_reduction(term) else term.shape
+        for leaf in self._leaves(term.args):
+            if leaf.size * 2 > prod(shape):
+                found += reversed(self.readers.get(leaf, ())[-NEIGHBOURS:])
+        return list(dict.fromkeys(found))
+
+    def _leaves(self, terms: Iterable[Term]) -> list[Term]:
+        """The terms in memory that an expression of these terms reads."""
+        found: dict[Term, None] = {}
+        stack, seen = list(terms), set()
+        while stack:
+            term = stack.pop()
+            if term in seen:
+                continue
+            seen.add(term)
+            if self._stored(term):
+                found[term] = None
+            else:
+                stack.extend(term.args)
+        return list(found)
+
+    def _reads(self, unit: NestUnit, term: Term) -> None:
+        """Remember which arrays a nest reads since it has taken in a root."""
+        for leaf in self._leaves(term.args):
+            readers = self.readers.setdefault(leaf, [])
+            if unit.number not in readers:
+                readers.append(unit.number)
+
     def _may_join(self, number: int, needed: set[int]) -> bool:
         """No other source of the root may itself depend on the nest."""
         return all(d == number or not self.reach[d] >> number & 1 for d in needed)
@@ -257,6 +305,7 @@ class _Fusion:
     def _joined(self, unit: NestUnit, term: Term, needed: set[int]) -> None:
         unit.roots.append(term)
         self.found.home[term] = unit
+        self._reads(unit, term)
         fresh = needed - self.deps[unit.number] - {unit.number}
         if not fresh:
             return
@@ -281,10 +330,11 @@ class _Fusion:
             except NeedsSplit as split:
                 dims = split_dims(dims, split)
         self._append(unit, needed)
+        self._reads(unit, term)
 
     def _join(self, unit: NestUnit, term: Term) -> bool:
         """Try to let a nest compute a root too; leave it as it was where that cannot be."""
-        if len(unit.nest.points) > POINTS:
+        if len(unit.nest.points) > POINTS or unit.roots[0] in self.apart:
             return False
         reduces = is_reduction(term)
         shape = term.args[0].shape if reduces else term.shape

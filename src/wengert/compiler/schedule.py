@@ -46,8 +46,9 @@ def schedule(
     """The jobs of a program in the order in which they run, and the program that they belong to
     (in which outputs that share a buffer with an input may have become copies). See `fuse` for
     `makers` and `forced`."""
+    apart: set[Term] = set()
     while True:
-        units = fuse(program, makers, forced)
+        units = fuse(program, makers, forced, apart)
         jobs = _jobs(program, units)
         after, unsafe = _constraints(program, jobs)
         if not unsafe:
@@ -55,6 +56,7 @@ def schedule(
         outputs = list(program.outputs)
         for i in unsafe:
             outputs[i] = _copied(outputs[i])
+            apart.add(outputs[i])
         program = Program(program.inputs, outputs, program.aliases, program.names)
 
 
@@ -185,8 +187,6 @@ def _reads_in_place(job: Job, written: Term, old: Term) -> bool:
     if not isinstance(job.unit, NestUnit):
         return False
     index = [i.key() for i in job.unit.nest.roots[written][0]]
-    if job.unit.nest.reduced:
-        return False
     reads = [a for a in job.unit.nest.reads if a.term is old]
     return all([i.key() for i in a.index] == index for a in reads)
 
