@@ -13,7 +13,7 @@ help:
 	@echo "make test       run the test suite"
 	@echo "make test-slow  run the longer tests"
 	@echo "make lint       style (ruff) · make types  typing (mypy) · make docs  the documentation"
-	@echo "make bench      compare speed with the peers that are installed"
+	@echo "make bench      compare speed with PyTorch, JAX and NumPy · make bench PART=mlp  one part"
 	@echo "make clean      remove what the other targets made"
 
 .venv/bin/python:
@@ -50,8 +50,9 @@ docs: .venv/docs.installed
 docs-serve: .venv/docs.installed
 	$(BIN)/mkdocs serve
 
+# make bench PART="mlp gpt" runs these parts; BENCH="--threads 1" passes options on.
 bench: .venv/demo.installed
-	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python -m benchmarks $(PART) $(BENCH)
 
 all: lint types test docs
 

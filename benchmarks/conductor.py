@@ -18,7 +18,6 @@ from benchmarks.workload import Workload, library_of
 
 INTERPRETED = "wengert interpreted"
 DISTURBED = 0.1  # the share of the machine that others may take during a burst
-REPEATS = 3  # of a burst that was disturbed
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,11 @@ class Plan:
     threads: int = 2
     rounds: int = 15
     seconds: float = 0.3  # of a burst
+    tries: int = 3  # of a burst that others disturbed
     only: tuple[str, ...] = ()  # libraries; empty: all
     seed: int = 0
     say: Callable[[str], None] = print
+    versions: dict[str, str] = field(default_factory=dict)  # of all libraries, as they are met
 
     def takes(self, version: str) -> bool:
         """Whether a version takes part."""
@@ -48,7 +49,6 @@ class Measured:
     errors: dict[str, float] = field(default_factory=dict)  # against the reference, by array
     wrong: dict[str, float] = field(default_factory=dict)  # those that are too large
     failure: str | None = None
-    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -110,7 +110,8 @@ class _Stage:
     def enter(self, name: str, measured: Measured) -> Process:
         """Start the process of a version and let it make its first step."""
         player = self.stack.enter_context(self.process(name))
-        measured.versions = player.ask("hello", interpreted=name == INTERPRETED)["versions"]
+        found = player.ask("hello", interpreted=name == INTERPRETED)["versions"]
+        self.plan.versions.update(found)
         self.load(player, name)
         measured.first = player.ask("build")["first"]
         return player
@@ -162,17 +163,17 @@ def _rounds(players: Mapping[str, Process], measured: Mapping[str, Measured], pl
     for _ in range(plan.rounds if players else 0):
         chance.shuffle(order)
         for name in order:
-            found, watch = _burst(players[name])
+            found, watch = _burst(players[name], plan.tries)
             measured[name].times.append(found["median"])
             measured[name].least = min(measured[name].least, found["least"])
             disturbed += watch.share is not None and watch.share > DISTURBED
     return disturbed
 
 
-def _burst(player: Process) -> tuple[dict[str, Any], Disturbance]:
+def _burst(player: Process, tries: int) -> tuple[dict[str, Any], Disturbance]:
     """One burst; one that others disturbed is repeated, and the quietest counts."""
     best: tuple[dict[str, Any], Disturbance] | None = None
-    for _ in range(REPEATS):
+    for _ in range(tries):
         with watched(player) as watch:
             found = player.ask("burst")
         if best is None or (watch.share or 0.0) < (best[1].share or 0.0):

@@ -140,11 +140,12 @@ def show(times: dict[tuple[str, str], list[float]]) -> None:
         print(row)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """Measure with options as on the command line, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=30, help="blocks a case and library")
     parser.add_argument("--calls", type=int, default=2000, help="calls a block")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     show(measure(options.repeats, options.calls))
     print(f"Python {sys.version.split()[0]}, NumPy {np.__version__}")
 

@@ -8,10 +8,12 @@ to standard error. Between two requests the process sleeps in a read.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -35,9 +37,16 @@ def use_threads(threads: int) -> None:
         os.sched_setaffinity(0, allowed[:threads])
 
 
+def die_with_parent() -> None:
+    """End when the conductor ends: a process that is stopped would never see its input close."""
+    if sys.platform == "linux":
+        set_death_signal = 1  # PR_SET_PDEATHSIG of prctl
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+
+
 def prepare(library: str, threads: int, interpreted: bool = False) -> dict[str, str]:
     """Import a library, tell it the number of threads; the versions that take part."""
-    found = {"python": sys.version.split()[0]}
+    found = {}
     if library == "torch":
         import torch
 
@@ -53,16 +62,14 @@ def prepare(library: str, threads: int, interpreted: bool = False) -> dict[str, 
 
         if hasattr(wg, "set_num_threads"):
             wg.set_num_threads(threads)
-        found |= {"wengert": wg.__version__, "llvmlite": _version("llvmlite")}
-        found["numpy"] = np.__version__
+        found |= {"wengert": wg.__version__, "python": sys.version.split()[0]}
+        found |= {"numpy": np.__version__, "llvmlite": _version("llvmlite")}
         if interpreted:
             from benchmarks.interpreted import interpret
 
             interpret(wg)
         elif not hasattr(wg, "jit") and library == "wengert":
             raise RuntimeError("not compiled: this version of wengert has no jit")
-    else:
-        found["numpy"] = np.__version__
     return found
 
 
@@ -88,7 +95,7 @@ class Player:
 
     def __init__(self, library: str, threads: int) -> None:
         self.library, self.threads = library, threads
-        self.version = ""
+        self.version, self.compiled = "", False
         self.workload: Workload | None = None
         self.inputs: dict[str, Any] = {}
         self.case: Case | None = None
@@ -110,6 +117,7 @@ class Player:
 
     def hello(self, interpreted: bool = False) -> dict[str, Any]:
         """Import the library."""
+        self.compiled = not interpreted
         return {"versions": prepare(self.library, self.threads, interpreted)}
 
     def load(
@@ -187,6 +195,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     library, threads = sys.argv[1], int(sys.argv[2])
+    die_with_parent()
     use_threads(threads)
     player = Player(library, threads)
     for line in sys.stdin:

@@ -1,0 +1,1 @@
+"""What is measured in other ways than by bursts: compilation, memory, the cost of a call."""
