@@ -11,15 +11,15 @@ Every sum has one order, which the sizes alone determine:
   the operand that meet the result's pixel, in row-major order, and over the channels of each.
   (Kernel entries thus ascend in forward, and descend in data.) Entries that fall outside of the
   operand are left out: no product with padding is formed.
-* *weight*: the images are cut into ranges of N·r/R ≤ n < N·(r+1)/R, rounded down, for r < R; where
-  R ranges take more than N images, each image is cut in the same way along its first axis. Each
-  range is one chain over its images and places in row-major order, without those at which the
-  entry falls outside. The ranges' sums are added one after the other, the first first. With at
-  most four channels of x, places outside along the last axis count, as products with zero.
+* *weight*: the images are cut into R ranges; range r starts at ⌊N·r/R⌋. R is 2¹⁷ over the number
+  of weights, rounded up, and at most 32. If R > N, each image is cut instead, along its first axis
+  and in the same way, into ⌈R/N⌉ ranges or one for each place. Each range is one chain over its
+  images and places in row-major order, without those at which the entry falls outside. The ranges'
+  sums are added one after the other, the first first. With at most four channels of x, and
+  depth-wise, places outside along the last axis do count, as zeros.
 
-R is 2¹⁷ over the number of weights, rounded up, but at most 32. Threads, registers and tiles
-change nothing. Halves are widened to float32, and the result is rounded once. A processor without
-fused multiply-add rounds each step twice.
+Threads, registers and tiles change nothing. Halves are widened to float32, and the result is
+rounded once. A processor without fused multiply-add rounds each step twice.
 """
 
 from __future__ import annotations
@@ -174,13 +174,18 @@ class Convolution:
         offsets = [c * row_step for c in range(rows)]
         x, x_copy = _readable(self.x, self.target)
         y, y_copy = _readable(self.y, self.target)
-        few = self.x.shape[-1] <= FEW_CHANNELS and not self.depthwise
-        if few and groups == 1 and axes[-1].dilation == 1:
-            last = axes[-1]
-            x_copy = _copy(self.x, self.target, last.padding, last.behind)
-            x = Pixels(_wide(self.x.dtype), x_copy.target_steps[0], x_copy.target_steps[1:])
-            axes[-1] = Sliding(last.places, x_copy.length, 1, last.stride, 0, 1)
+        last = axes[-1]
+        few = self.groups == 1 and self.x.shape[-1] <= FEW_CHANNELS and last.dilation == 1
+        row_step = 1
+        if few or self.depthwise:  # entries along the last axis are rows of a tile, too
+            length = last.source
+            if last.padding or last.behind or (few and not _tight(self.x)):
+                x_copy = _copy(self.x, self.target, last.padding, last.behind)
+                x = Pixels(_wide(self.x.dtype), x_copy.target_steps[0], x_copy.target_steps[1:])
+                length = x_copy.length
+            axes[-1] = Sliding(last.places, length, 1, last.stride, 0, 1)
             offsets = [k * kernel_steps[-1] + o for k in range(last.entries) for o in offsets]
+            row_step = last.dilation * x.steps[-1] if self.depthwise else 1
         return Weigh(
             batch=self.x.shape[0],
             groups=groups,
@@ -193,6 +198,7 @@ class Convolution:
             y_copy=y_copy,
             dtype=self.w.dtype,
             lanes=lanes_for(columns, computed(self.w.dtype)),
+            row_step=row_step,
             row_offsets=tuple(offsets),
             column_step=column_step,
             group_step=self.w.shape[0] // groups * column_step,
@@ -210,6 +216,11 @@ def _wide(dtype: DType) -> DType:
 def _dense(a: Array) -> bool:
     """Whether an array's channels are next to each other."""
     return a.shape[-1] <= 1 or a.strides[-1] == 1
+
+
+def _tight(a: Array) -> bool:
+    """Whether there are no gaps between neighbours along the last axis."""
+    return a.strides[-2] == a.shape[-1]
 
 
 def _readable(a: Array, target: Target) -> tuple[Pixels, Copy | None]:

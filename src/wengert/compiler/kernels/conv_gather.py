@@ -36,6 +36,7 @@ from wengert.compiler.llvm.emit import Function, Module, Value
 from wengert.compiler.llvm.types import I64, PTR, stored
 
 HIGH = 6  # rows of a tile that keep the multipliers busy
+FEW_ROWS = 4  # of a tile that will do where there are few
 FEW_CLASSES = 4  # along the last axis, up to which each has runs of its own
 MANY_UNITS = 64  # to share between threads; with fewer, panels are shared too
 
@@ -134,11 +135,13 @@ class Gather:
 
     @cached_property
     def images(self) -> Parts:
-        """How the images are cut into groups that tiles hold at once."""
+        """How the images are cut into groups that tiles hold at once: equal ones where that does
+        not make them too small, since each size has code of its own."""
         if self.runs and not self.singles:
             return (self.batch, 1, 0)
         most = self.registers.rows
-        even = [m for m in range(min(HIGH, most), most + 1) if self.batch % m == 0]
+        least = min(HIGH, most) if not self.runs else FEW_ROWS  # then only the border needs them
+        even = [m for m in range(least, most + 1) if self.batch % m == 0]
         return (self.batch // even[-1], even[-1], 0) if even else evenly(self.batch, most)
 
     @cached_property

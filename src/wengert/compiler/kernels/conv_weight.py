@@ -7,8 +7,8 @@ order. Within a range the work goes *block* by block, so that the pixels of a bl
 cache for all tiles of channels; a tile takes its sums from memory and puts them back, which changes
 no bit.
 
-With few channels of x, x is copied with zeros around its last axis, and the entries along that axis
-count as channels: neighbours in memory are then the rows of one tile.
+With few channels of x, and depth-wise, the entries along the last axis are rows, too. Then all of
+them must fall inside at all places: where they do not, x is copied with zeros around that axis.
 """
 
 from __future__ import annotations
@@ -81,9 +81,10 @@ class Sliding:
 class Weigh:
     """A weight gradient as axes, ranges and tiles.
 
-    `rows` are channels of x (with the entries along the last axis, if those count as channels) and
-    `columns` of y, in each of `groups`; depth-wise, both are one and the columns are the groups.
-    `row_offsets` and `column_step`, `group_step`, `kernel_steps` say where results go.
+    `rows` are channels of x, and entries along the last axis where those are rows, and `columns`
+    are channels of y, in each of `groups`. Depth-wise there is one group, and each column has a
+    channel of its own. Rows are `row_step` apart in x; `row_offsets`, `column_step`, `group_step`
+    and `kernel_steps` say where results go.
     """
 
     batch: int
@@ -97,6 +98,7 @@ class Weigh:
     y_copy: Copy | None
     dtype: DType
     lanes: int
+    row_step: int
     row_offsets: tuple[int, ...]
     column_step: int
     group_step: int
@@ -114,8 +116,6 @@ class Weigh:
     @cached_property
     def registers(self) -> Registers:
         """Size of a full tile."""
-        if self.depthwise:
-            return Registers(min(4, -(-self.columns // self.lanes)), 1)
         return registers(self.target, self.columns, self.lanes, self.element)
 
     @property
@@ -271,8 +271,8 @@ class Weigh:
         x, y, sums, images, first, last = f.args[:6]
         group = part // (self.panels * self.split[0])
         channel = panel * self.width
-        row = channel if self.depthwise else split_at(f, tile, self.split)
-        x = f.at(x, group * self.rows + row, self.element)
+        row = split_at(f, tile, self.split) * self.row_step
+        x = f.at(x, (channel if self.depthwise else group * self.rows) + row, self.element)
         y = f.at(y, group * self.columns + channel, self.element)
         sums = f.at(sums, part * self.part, self.element)
         callee = self._tile(f.module, rows, columns)
@@ -307,7 +307,7 @@ class Weigh:
             self.depthwise,
             tuple(Loop(*s) for s in steps),
             False,
-            1,
+            self.row_step,
             self.width,
             self.target,
             adds=True,
