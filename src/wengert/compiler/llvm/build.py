@@ -7,6 +7,7 @@ third of the time of its usual pipeline and gives code of the same speed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -20,11 +21,26 @@ import llvmlite.binding as llvm
 from wengert.compiler.llvm import cache
 
 _lock = threading.RLock()  # LLVM's own state is shared by all threads of the process
-if hasattr(os, "register_at_fork"):  # a fork waits for a compilation, so that the child can compile
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
+# llvmlite takes one of its own around each call, also where Python deletes an object of LLVM's.
+_inner_lock = getattr(llvm.ffi.lib, "_lock", contextlib.nullcontext())
 PIPELINE = "sroa,simplify_cfg/1"  # to be changed with `_optimised`: it is part of the cache's keys
+
+
+def _before_fork() -> None:
+    """A fork waits for a compilation in another thread: else the child could never compile."""
+    _lock.acquire()
+    _inner_lock.__enter__()
+
+
+def _after_fork() -> None:
+    _inner_lock.__exit__(None, None, None)
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
 
 
 @dataclass(frozen=True)

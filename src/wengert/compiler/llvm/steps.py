@@ -22,7 +22,6 @@ to thread 0 alone.
 from __future__ import annotations
 
 import ctypes
-import inspect
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -78,7 +77,7 @@ class Callback:
 
     def begin(self) -> None:
         """Make the native function."""
-        self._serving = self._serve()
+        self._serving: Any = self._serve()
         next(self._serving)
         self._native = self.signature(self._serving.send)
         self.address = ctypes.cast(self._native, ctypes.c_void_p).value or 0
@@ -97,7 +96,7 @@ class Callback:
 
     def is_broken(self) -> bool:
         """Whether a second Ctrl-C has come while `_serve` dealt with the first."""
-        return inspect.getgeneratorstate(self._serving) == inspect.GEN_CLOSED
+        return self._serving.gi_frame is None
 
 
 class Poll:
