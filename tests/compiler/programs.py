@@ -87,16 +87,22 @@ def names(program: Program) -> Counter[str]:
     return Counter(t.name for t in program.terms if t.op is not None)
 
 
+class Checked(Report):
+    """A report that has each pass's program checked."""
+
+    def add(self, name: str, program: Program) -> None:
+        super().add(name, program)
+        verify(program)
+
+
 def simplified(
     program: Program,
     arrays: Sequence[Sequence[Array]],
     agree: Callable[[Array, Array], bool] = same_bits,
 ) -> tuple[Program, Report]:
     """The simplified program, checked to be well formed and to compute the same on some inputs."""
-    verify(program)
-    report = Report()
+    report = Checked()
     found = simplify(program, report)
-    verify(found)
     assert [t.spec for t in found.outputs] == [t.spec for t in program.outputs]
     for inputs in arrays:
         with np.errstate(all="ignore"):

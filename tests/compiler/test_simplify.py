@@ -106,6 +106,8 @@ ARITHMETIC = [
     case("x·2·4", lambda x: x * 2.0 * 4.0, [v], "mul"),
     case("x·½·½", lambda x: x * 0.5 * 0.5, [v], "mul mul"),
     case("x·2·3", lambda x: x * 2.0 * 3.0, [v], "mul mul"),
+    case("x/2¹⁵", lambda x: x / 32768.0, [v], "mul"),
+    case("mask·c", lambda c: c.astype("float32") * 1.25, [truth(24)], "where"),
     case("n·0", lambda x: x * 0, [n], ""),
     case("x·0", lambda x: x * 0.0, [v], "mul"),
     case("x⁰", lambda x: x**0.0, [v], ""),
@@ -182,6 +184,13 @@ VIEWS = [
         "broadcast_to reshape",
     ),
     case("flips", lambda x: wg.flip(wg.flip(x, axis=0), axis=(0, 1)), [m], "flip"),
+    case(
+        "unit axes of a transpose",
+        lambda x: wg.permute_dims(x.reshape((4, 1, 6)), (1, 2, 0)).reshape((6, 4)).T,
+        [m],
+        "",
+    ),
+    case("transposed pieces", lambda x, y: wg.concat([x.T, y.T], axis=1).T, [m, m], "concatenate"),
     case("slices", lambda x: x[2:20:3][1:5:2], [v], "slice"),
     case("slice of permute", lambda x: x.T[1:3], [m], "permute slice"),
     case(
@@ -225,6 +234,13 @@ SPACES = [
     case(
         "before broadcast", lambda x: wg.exp(wg.broadcast_to(x, (5, 24))), [v], "exp broadcast_to"
     ),
+    case(
+        "choice",
+        lambda c, x: wg.where(c, wg.broadcast_to(x, (4, 6)), 0.0),
+        [truth(6), f32()],
+        "where broadcast_to",
+    ),
+    case("leading ones", lambda x, y: x - y.reshape((1, 6)), [m, f32(6)], "sub"),
     case("operand alone", lambda x, y: x + wg.broadcast_to(y, (4, 6)), [m, f32(6)], "add"),
     case("filled operand", lambda x: wg.full((4, 6), 2.0) - x, [m], "sub"),
     case("views meet", lambda x: wg.exp(x.reshape((24,))).reshape((4, 6)), [m], "exp"),

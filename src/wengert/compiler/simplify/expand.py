@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from wengert.compiler.capture import Importer
-from wengert.compiler.ir import Origins, Term, in_order
+from wengert.compiler.ir import Term, in_order
 from wengert.compiler.simplify.build import Builder, lowering_rule, rule
 from wengert.core.graph import Trace, nodes_of
 from wengert.core.lowering import Expand
@@ -57,29 +57,26 @@ class Pattern:
 
 
 def _pattern_of(t: Term) -> Pattern:
+    before = state.origin
+    state.origin = t.origins[0] if t.origins else None  # which saves looking for the user's line
     specs = tuple([a.spec for a in t.args])
     try:
-        return _pattern(t.op, specs, tuple(t.params.items()), t.origins[:1])
+        return _pattern(t.op, specs, tuple(t.params.items()))
     except TypeError:  # a parameter that has no hash
-        return _traced(t.op, specs, t.params, t.origins)
-
-
-@cache
-def _pattern(
-    op: Any, specs: tuple[Spec, ...], params: tuple[tuple[str, Any], ...], origins: Origins
-) -> Pattern:
-    return _traced(op, specs, dict(params), origins)
-
-
-def _traced(op: Any, specs: tuple[Spec, ...], params: dict[str, Any], origins: Origins) -> Pattern:
-    before = state.origin
-    state.origin = origins[0] if origins else None
-    try:
-        with Trace(), recording(True):
-            inputs = [symbolic(s) for s in specs]
-            found = op.lower.rule(*inputs, **params)
+        return _traced(t.op, specs, t.params)
     finally:
         state.origin = before
+
+
+@lru_cache(maxsize=1024)
+def _pattern(op: Any, specs: tuple[Spec, ...], params: tuple[tuple[str, Any], ...]) -> Pattern:
+    return _traced(op, specs, dict(params))
+
+
+def _traced(op: Any, specs: tuple[Spec, ...], params: dict[str, Any]) -> Pattern:
+    with Trace(), recording(True):
+        inputs = [symbolic(s) for s in specs]
+        found = op.lower.rule(*inputs, **params)
     results: list[Tensor] = list(found) if isinstance(found, (tuple, list)) else [found]
     importer = Importer()
     given = [importer.input(n) for n in nodes_of(inputs)]
