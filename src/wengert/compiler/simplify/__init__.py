@@ -34,7 +34,7 @@ from wengert.compiler.simplify.structure import structure_plan
 
 __all__ = ["Report", "simplify"]
 
-ROUNDS = 3  # of looking at the structure; one is nearly always enough
+ROUNDS = 3  # of looking at the structure; one or two are enough
 
 
 def simplify(program: Program, report: Report | None = None) -> Program:
@@ -45,15 +45,17 @@ def simplify(program: Program, report: Report | None = None) -> Program:
     report = report or Report(silent=True)
     report.add("traced", program)
     b = Builder()
-    program = b.rebuild(program)
+    program = b.rebuild(program, program.terms, {})
     report.add("rules", program)
+    order = program.terms
     for _ in range(ROUNDS):
-        plan = structure_plan(program)
+        plan = structure_plan(program, order)
         if not plan:
             break
-        program = b.rebuild(program, plan)
+        program = b.rebuild(program, order, plan)
         report.add("structure", program)
-    program = split_reductions(program)
+        order = program.terms
+    program = split_reductions(program, order)
     report.add("splitting", program)
     report.fired += b.fired
     report.visits += b.visits

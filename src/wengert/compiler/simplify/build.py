@@ -9,7 +9,7 @@ that look only at a term and what stands above it. No rule may descend without b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -211,13 +211,14 @@ class Builder:
 
     # -- a program ---------------------------------------------------------------------------
 
-    def rebuild(self, program: Program, plan: Mapping[Term, Replacement] | None = None) -> Program:
-        """The program of simple terms. A term that `plan` names is replaced by what its entry makes
-        from the new terms."""
+    def rebuild(
+        self, program: Program, order: Sequence[Term], plan: Mapping[Term, Replacement]
+    ) -> Program:
+        """The program of simple terms; `order` are its terms. One that `plan` names is replaced by
+        what its entry makes from the new terms."""
         new: dict[Term, Term] = {}
         get = new.__getitem__
-        plan = plan or {}
-        for term in program.terms:
+        for term in order:
             self.origins = term.origins
             if term in plan:
                 found = plan[term](self, new)

@@ -50,16 +50,14 @@ def _without_leading_ones(b: Builder, x: Term) -> Term:
 def compute_before_view(b: Builder, t: Term) -> Term | None:
     """f(view(x), …) = view(f(x, …)) for reshapes and permutations, where the other operands can
     follow: so that views meet the views behind them, and what they come from."""
-    if t.size < 2 or t.name == "ravel_index":  # whose operands `indexing` looks at
-        return None
     for a in t.args:
-        if a.shape == t.shape and a.op is not None:
-            if a.name == "permute":
-                return _before_permute(b, t, a)
-            if a.name == "reshape":
-                found = _before_reshape(b, t, a)
-                if found is not None:
-                    return found
+        if a.name != "reshape" and a.name != "permute":
+            continue
+        if a.shape != t.shape or t.size < 2 or t.name == "ravel_index":
+            continue  # `indexing` looks at the operands of that
+        found = _before_permute(b, t, a) if a.name == "permute" else _before_reshape(b, t, a)
+        if found is not None or a.name == "permute":
+            return found
     return None
 
 

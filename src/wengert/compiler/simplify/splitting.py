@@ -8,6 +8,7 @@ Blocked sums are also more accurate. This comes last, since `reductions` joins s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from wengert.compiler.ir import Program, Term, rewrite
@@ -20,9 +21,9 @@ BLOCKS = 64  # about so many; a power of two where the length allows
 _REDUCTIONS = ("sum", "max", "min", "any", "all", "prod")
 
 
-def split_reductions(program: Program) -> Program:
-    """The program with every long reduction in two stages."""
-    if not any(_is_long(t) for t in program.terms):
+def split_reductions(program: Program, order: Sequence[Term]) -> Program:
+    """The program, of which `order` are the terms, with every long reduction in two stages."""
+    if not any(_is_long(t) for t in order):
         return program
     return rewrite(program, lambda t: _split(t) if _is_long(t) else None)
 

@@ -25,9 +25,8 @@ New = Mapping[Term, Term]
 Uses = Mapping[Term, int]
 
 
-def structure_plan(program: Program) -> dict[Term, Replacement]:
-    """The terms of a program that have a better form, and how each is made."""
-    order = program.terms
+def structure_plan(program: Program, order: Sequence[Term]) -> dict[Term, Replacement]:
+    """Those of a program's terms that have a better form, and how each is made."""
     uses: dict[Term, int] = dict.fromkeys(order, 0)
     for t in order:
         for a in t.args:
