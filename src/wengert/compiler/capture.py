@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from wengert.compiler.ir import Program, Term
-from wengert.core.errors import TraceError
 from wengert.core.graph import Trace
 from wengert.core.node import Node
+from wengert.core.op import leaked
 from wengert.core.spec import Spec
 from wengert.core.state import recording
 from wengert.core.tensor import Tensor
@@ -82,7 +82,7 @@ class Importer:
                 self._capture(Tensor(data, node))
                 continue
             if node.op is leaf or node.op is placeholder or node.saved is None:
-                raise leaked(node)
+                raise leaked([node])
             found.add(node)
             stack.extend(zip(node.saved, node.parents, strict=True))
         return sorted(found, key=lambda n: n.id)
@@ -112,7 +112,7 @@ class Importer:
         found = self.constants.get(id(data))
         if found is None:
             if data.__class__ is Spec:
-                raise leaked(None)
+                raise leaked([])
             origins = () if node is None else (node.origin,)
             if node is not None and self.captured is not None and self.captured(node):
                 term = self._capture(Tensor(data, node))
@@ -155,18 +155,6 @@ class Importer:
             assert x._node is not None
             self.known[x._node] = [a]
         return self.terms(list(outputs))
-
-
-def leaked(node: Node | None) -> TraceError:
-    """The error for a value of a trace that has ended, met in another."""
-    where = f"made at {node.site}" if node is not None else "of unknown origin"
-    return TraceError(
-        "jit",
-        "a symbolic tensor of another trace was used: it leaked out of the function that made it",
-        met=f"a tensor {where}",
-        cause="it was stored in a global, a list or an attribute while a function was traced",
-        fix="return it from the traced function",
-    )
 
 
 def program_of(inputs: Sequence[Tensor], outputs: Sequence[Tensor], whole: bool = False) -> Program:

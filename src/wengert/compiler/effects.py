@@ -13,9 +13,12 @@ import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from types import CodeType, FunctionType, MethodType
 from typing import Any
+
+import numpy as np
 
 from wengert.compiler.session import Session
 from wengert.core import site
@@ -30,6 +33,16 @@ _LARGEST = 10_000  # entries of a container that is looked into
 _MOST = 200  # functions that are looked into
 
 
+@dataclass
+class Stream:
+    """A source of random numbers that is not of this library: its state, and how to put it back."""
+
+    name: str
+    get: Callable[[], Any]
+    before: Any
+    put: Callable[[], Any]
+
+
 class Surroundings:
     """All that a function can reach by name: what it closes over, globals, attributes."""
 
@@ -40,7 +53,7 @@ class Surroundings:
         self.cells: list[tuple[str, CodeType, Any, Any]] = []
         self.globals: list[tuple[str, CodeType, dict[str, Any], Any]] = []
         self.contents: list[tuple[str, Any, Any]] = []
-        self.random: list[tuple[str, Callable[[], Any], Callable[[Any], None], Any]] = []
+        self.random: list[Stream] = []
 
     def holders(self) -> Iterator[Holder]:
         """Modules, optimizers … that the function refers to by name."""
@@ -89,29 +102,19 @@ class Surroundings:
         elif type(value).__module__.startswith("numpy.random"):
             generator = getattr(value, "bit_generator", None)
             if generator is not None:
-                self.random.append(
-                    (
-                        f"the NumPy generator {name!r}",
-                        lambda: repr(generator.state),
-                        lambda old: None,
-                        repr(generator.state),
-                    )
-                )
+                state = generator.state
+                get = lambda: repr(generator.state)
+                put = partial(setattr, generator, "state", state)
+                self.random.append(Stream(f"the NumPy generator {name!r}", get, repr(state), put))
 
     def _remember_random(self) -> None:
-        self.random.append(("random", random.getstate, random.setstate, random.getstate()))
-        numpy_random = sys.modules.get("numpy.random")
-        if numpy_random is not None:
-            get: Any = partial(numpy_random.get_state, legacy=True)
-            state = get()
-            self.random.append(
-                (
-                    "np.random",
-                    lambda: (get()[1].tobytes(), get()[2:]),
-                    lambda old: numpy_random.set_state(state),
-                    (state[1].tobytes(), state[2:]),
-                )
-            )
+        state = random.getstate()
+        put: Any = partial(random.setstate, state)
+        self.random.append(Stream("random", random.getstate, state, put))
+        get: Any = partial(np.random.get_state, legacy=True)
+        now = get()
+        put = partial(np.random.set_state, now)
+        self.random.append(Stream("np.random", lambda: _comparable(get()), _comparable(now), put))
 
     # -- afterwards --------------------------------------------------------------------------
 
@@ -144,17 +147,17 @@ class Surroundings:
         """Raise the error for a side effect, if there was one; all is put back before."""
         attributes = session.restore_settings()
         changes = self.restore()
-        drawn = [(name, put) for name, get, put, old in self.random if get() != old]
-        for _, put in drawn:
-            put(None)
+        drawn = [stream for stream in self.random if stream.get() != stream.before]
+        for stream in drawn:
+            stream.put()
         for holder, name, where in attributes:
             raise self._attribute(holder, name, where)
         for name, code, kind, now, old in changes:
             raise self._changed(name, code, kind, now, old)
-        for name, _ in drawn:
+        for stream in drawn:
             raise TraceError(
                 "jit",
-                f"{self.name} draws random numbers from {name}",
+                f"{self.name} draws random numbers from {stream.name}",
                 cause="they would be drawn once, while the function is traced, and be the same in "
                 "every call",
                 fix="draw from wg.random, whose counters are state of the compiled program; or "
@@ -195,6 +198,11 @@ class Surroundings:
             fix="return the value and store it outside, or keep it in a wg.Variable: "
             f"{name if name.isidentifier() else 'box'}.assign(value)",
         )
+
+
+def _comparable(state: Any) -> Any:
+    """The state of NumPy's global generator as something that compares."""
+    return state[1].tobytes(), state[2:]
 
 
 def _functions(f: Callable[..., Any]) -> Iterator[FunctionType]:

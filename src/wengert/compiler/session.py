@@ -132,6 +132,7 @@ class Session(Trace):
         self.starts: set[Node | None] = set()  # of the boxes that lived at the start
         self.begin = 0
         self.before_owner: int | None = None
+        self.around: Trace | None = None
 
     # -- the extent of the trace ---------------------------------------------------------------
 
@@ -271,8 +272,21 @@ class Session(Trace):
         """The boxes that lived at the start, and those that were made."""
         return [*self.boxes.values(), *self.made]
 
-    def check_made(self) -> None:
-        """The error for a variable that outlives the function that computed its first value."""
+    def check_boxes(self) -> None:
+        """The error for a variable that outlives the function that computed its first value, or
+        that was frozen or unfrozen."""
+        for box in self.boxes.values():
+            tensor = box.tensor
+            if tensor is None or box.tracked is (box.end_node in self.leaves):
+                continue
+            raise TraceError(
+                "jit",
+                "requires_grad of a variable is changed inside of a compiled function",
+                met=f"a variable of {box.spec}",
+                cause="freeze(), unfreeze() or requires_grad_() in the function, which runs once, "
+                "while it is traced",
+                fix="call it before the step: the step is then compiled for both",
+            )
         if not any(box.computed and box.tensor is not None for box in self.made):
             return
         gc.collect()

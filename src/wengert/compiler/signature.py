@@ -117,7 +117,7 @@ def static_entry(value: Any) -> Any:
 def _unusable(args: tuple[Any, ...], kwargs: dict[str, Any], i: int, value: Any) -> ArgumentError:
     return ArgumentError(
         "jit",
-        f"argument {place_of((args, kwargs), i)} is neither an array nor hashable",
+        f"{place_of((args, kwargs), i)} is neither an array nor hashable",
         met=type(value.value if isinstance(value, Static) else value).__name__,
         cause="an object that holds arrays, or a list or array named in static_argnums",
         fix="pass its arrays, register its class with wg.tree.register_pytree_node, or give it "

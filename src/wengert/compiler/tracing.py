@@ -11,12 +11,14 @@ from wengert.compiler.session import Box, Session
 from wengert.compiler.signature import ARRAY, LEAF, TRACKED, Signature, Static
 from wengert.core.graph import ancestors, nodes_of
 from wengert.core.node import Node
+from wengert.core.op import leaked
 from wengert.core.spec import Spec
 from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor
 from wengert.core.tree import TreeDef, tree_flatten
 from wengert.core.variable import Variable
 from wengert.ops.structure import leaf
+from wengert.transforms.replay import is_symbolic
 from wengert.transforms.reverse import carries_cotangent
 from wengert.transforms.trace import symbolic
 
@@ -66,7 +68,10 @@ class Traced:
 
     def is_outside(self, node: Node) -> bool:
         """Whether a node is older than the trace: a value that something further out tracks."""
-        return node.id < self.session.begin and node not in self.session.starts
+        older = node.id < self.session.begin and node not in self.session.starts
+        if older and is_symbolic(node) and self.session.around is None:
+            raise leaked([node])
+        return older
 
     def is_captured(self, node: Node) -> bool:
         """Whether a value that is known depends on something that is tracked further out."""
@@ -119,7 +124,7 @@ def trace(
             state.watch, state.origin, state.module, state.transforming = before
     surroundings.after(session)
     del result, args, kwargs, leaves
-    session.check_made()
+    session.check_boxes()
     return Traced(session, inputs, outputs, out_tree, recorded, signature)
 
 
@@ -137,7 +142,8 @@ def _stand_ins(session: Session, signature: Signature) -> tuple[list[Any], list[
             given = session.argument(signature.array(i))
         elif kind in (ARRAY, LEAF, TRACKED):
             given = symbolic(Spec.of(signature.array(i)))
-        inputs.append(given)
+        # The function may rebind its handle (x += 1), so this one is another.
+        inputs.append(None if given is None else Tensor(given._data, given._node))
         leaves.append(
             given if given is not None else value.value if isinstance(value, Static) else value
         )

@@ -22,7 +22,7 @@ import numpy as np
 
 from wengert.core import live, site
 from wengert.core.dtypes import as_dtype, is_float
-from wengert.core.errors import WengertError
+from wengert.core.errors import TraceError, WengertError
 from wengert.core.lowering import Lowering
 from wengert.core.node import Data, Node
 from wengert.core.sample import Sampler
@@ -291,6 +291,8 @@ def _record_symbolic(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -
         known = live.all_settled(args)
         if known is not None:
             return bind(op, known, params)
+    if state.trace is None:
+        raise leaked([t._node for t in args if t.is_symbolic])
     spec = op.infer(*[Spec.of(t._data) for t in args], **params)
     if op.several:
         outs = _record_several(op, args, params, spec)
@@ -309,6 +311,18 @@ def _record_symbolic(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -
     )
     out = Tensor(spec, node)
     return out if state.recording or not op.vjps else REGISTRY["stop_gradient"](out)
+
+
+def leaked(nodes: Sequence[Node | None]) -> TraceError:
+    """The error for a symbolic tensor of a trace that has ended."""
+    made = [node.site for node in nodes if node is not None]
+    return TraceError(
+        "jit",
+        "a symbolic tensor leaked out of the function that made it, and was used outside",
+        met=f"a tensor made at {made[0]}" if made else "a tensor without a graph",
+        cause="it was stored in a global, a list or an attribute while a function was traced",
+        fix="return it from the traced function",
+    )
 
 
 def explain(

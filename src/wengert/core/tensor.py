@@ -220,17 +220,22 @@ class Tensor(ArrayMethods):
             settled = live.settled(self)
             if settled is not None:
                 return settled._values(purpose)
-            assert self._node is not None
-            raise TraceError(
-                purpose,
-                "this tensor is symbolic: inside a trace it has no value",
-                met=f"{self._data!r} made at {self._node.site}",
-                cause="a Python `if`, `while`, float() or print of a value inside vmap or trace, "
-                "or a tensor kept from a trace that has ended",
-                fix="use wg.where for a choice, or return the value from the traced function",
-            )
+            raise self._symbolic(purpose)
         values: np.ndarray[Any, Any] = self._data
         return values
+
+    def _symbolic(self, purpose: str) -> TraceError:
+        """The error where a value is needed and there is none."""
+        assert self._node is not None
+        cause, fix = _SYMBOLIC.get(purpose, _SYMBOLIC["item"])
+        return TraceError(
+            purpose,
+            "this tensor is symbolic: inside a trace it has no value",
+            met=f"{self._data!r} made at {self._node.site}",
+            cause=f"{cause} inside jit, vmap or trace, "
+            "or a tensor kept from a trace that has ended",
+            fix=fix,
+        )
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a read-only ndarray that shares memory; `.copy()` it to write."""
@@ -371,7 +376,9 @@ class Tensor(ArrayMethods):
         return "" if node is None else node.op.name
 
     def __format__(self, format_spec: str) -> str:
-        if self.ndim == 0 and format_spec and not self.is_symbolic:
+        if format_spec and self.is_symbolic:
+            raise self._symbolic("format")
+        if self.ndim == 0 and format_spec:
             return format(self.item(), format_spec)
         return format(repr(self), format_spec)
 
@@ -392,6 +399,29 @@ class Tensor(ArrayMethods):
                 fix="pickle x.detach()",
             )
         return _unpickled, (self._values("pickle"), self.requires_grad)
+
+
+# What is done with a value that a symbolic tensor lacks: how that comes about, and the way out.
+_SYMBOLIC = {
+    "bool": (
+        "a Python `if`, `while`, `and` or `assert` on a tensor",
+        "use wg.where for a choice, wg.fori_loop or wg.scan for a loop, or decide on a static "
+        "argument (a number, a shape)",
+    ),
+    "item": (
+        "float(), int(), .item() or a tensor as an index",
+        "keep computing with the tensor, and return it from the traced function to convert it",
+    ),
+    "numpy": (
+        "a NumPy or SciPy function, or .numpy(), on a tensor",
+        "use wengert's function of that name (wg.sin for np.sin), or return the tensor and convert "
+        "it outside",
+    ),
+    "format": (
+        "a tensor formatted as text, in an f-string or a print",
+        "return the tensor and print it outside; repr(x) shows its shape and dtype here",
+    ),
+}
 
 
 def _unpickled(values: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
