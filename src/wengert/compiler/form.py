@@ -128,7 +128,13 @@ def loop_order(
 
 
 def _steps(place: Index) -> dict[int, int]:
-    return {v: abs(c) for v, c in place.terms if isinstance(v, int)}
+    """How far a step along each dimension goes; with a computed index that moves along some, as far
+    as a step of that index."""
+    found: dict[int, int] = {}
+    for v, c in place.terms:
+        for d in (v,) if isinstance(v, int) else v.dims if isinstance(v, Point) else ():
+            found[d] = max(found.get(d, 0), abs(c))
+    return found
 
 
 def _by_steps(

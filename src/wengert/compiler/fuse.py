@@ -22,7 +22,7 @@ from typing import Any
 from wengert.compiler.ir import Program, Term
 from wengert.compiler.nest import Builder, Conflict, Nest, reduced_axes
 from wengert.core.index import ZERO, Index, Indices, NeedsSplit, NotAffine, reshaped
-from wengert.core.lowering import Indexed, Native, Pointwise, Reduction, View
+from wengert.core.lowering import MOST_ENTRIES, Indexed, Native, Pointwise, Reduction, View
 from wengert.core.spec import Shape
 
 RECOMPUTE = 40  # pointwise steps that are repeated rather than stored
@@ -89,9 +89,17 @@ def is_fusible(term: Term) -> bool:
         return _count(term) <= 1
     if isinstance(lowering, Pointwise):
         return all(a.dtype in lowering.dtypes for a in term.args)
-    if isinstance(lowering, Indexed) and not lowering.serves(**term.params):
+    if _entries(term) > MOST_ENTRIES:
         return False
     return isinstance(lowering, (View, Indexed)) and len(term.specs) == 1
+
+
+def _entries(term: Term) -> int:
+    """How many entries of its operands one entry of a term is computed from; 1 where it is
+    computed from one of each."""
+    if term.op is None or not isinstance(term.op.lower, Indexed):
+        return 1
+    return term.op.lower.entries(*term.args, **term.params)
 
 
 def _is_view(term: Term) -> bool:
@@ -192,7 +200,7 @@ class _Fusion:
 
     def _measure(self, term: Term) -> None:
         """What it takes to compute a fusible term from what stands in memory."""
-        own = 0 if _is_view(term) else 1
+        own = 0 if _is_view(term) else _entries(term)
         self.cost[term] = min(own + sum(self.cost[a] for a in term.args), 10**6)
         self.depth[term] = 1 + max([self.depth[a] for a in term.args], default=0)
 
@@ -206,6 +214,9 @@ class _Fusion:
         for user in users:
             if not is_fusible(user) and not is_reduction(user) and not self._has_kernel(user):
                 return True  # a library function reads it from memory
+            if self.cost[term] * _entries(user) * user.size > RECOMPUTE * term.size > 0:
+                if _entries(user) > 1:
+                    return True  # windows that overlap read each entry several times
         if view or len(users) < 2 or self.cost[term] == 0:
             return False
         return self.cost[term] > RECOMPUTE

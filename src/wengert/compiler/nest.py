@@ -25,6 +25,9 @@ from wengert.core.lowering import Indexed, Pointwise, Reduction, View
 from wengert.core.spec import Shape
 
 
+_ANY = (-(1 << 62), 1 << 62)  # what a computed index may be
+
+
 class Conflict(Exception):
     """A term cannot be part of this nest, or must be stored first: `term` names the latter."""
 
@@ -130,6 +133,7 @@ class Builder:
         self.nest, self.stored = nest, stored
         self.memo: dict[Any, Point] = {}
         self.conditions: tuple[Point, ...] = ()
+        self.limits: dict[Point, tuple[int, int]] = {}  # of computed indices that are known
 
     def size(self, dim: int) -> int:
         """The size of a dimension."""
@@ -241,12 +245,9 @@ class Builder:
 
     def inside(self, index: Index, low: int, high: int) -> Point | None:
         """Whether `low <= index < high`; None where it always is."""
-        try:
-            least, most = index.bounds(self.size)
-            if low <= least and most < high:
-                return None
-        except NotAffine:
-            pass
+        least, most = self.bounds(index)
+        if low <= least and most < high:
+            return None
         dims, values = _variables((index,))
         info = (index, low, high)
         return self.make("inside", values, info, dtypes.bool, dims, ("in", index.key(), low, high))
@@ -277,6 +278,30 @@ class Builder:
         place = self.position(index)
         whole = self.apply(_quotient, place, dtype=dtypes.int64, params={"n": n})
         return Index.of(whole), self.apply(_divides, place, dtype=dtypes.bool, params={"n": n})
+
+    def quotient(self, index: Index, n: int) -> Index:
+        """An index that is never negative over n, rounded down."""
+        whole = Index(tuple([t for t in index.terms if t[1] % n == 0]), index.const // n * n)
+        rest = Index(tuple([t for t in index.terms if t[1] % n]), index.const % n)
+        low, high = self.bounds(rest)
+        if low >= 0 and high < n:
+            return Index(tuple([(v, c // n) for v, c in whole.terms]), whole.const // n)
+        params = {"n": n}
+        found = self.apply(_quotient, self.position(index), dtype=dtypes.int64, params=params)
+        low, high = self.bounds(index)
+        self.limits[found] = low // n, high // n
+        return Index.of(found)
+
+    def bounds(self, index: Index) -> tuple[int, int]:
+        """Between what an index lies."""
+        low = high = index.const
+        for var, c in index.terms:
+            least, most = self.limits.get(var, _ANY) if isinstance(var, Point) else self._span(var)
+            low, high = low + min(c * least, c * most), high + max(c * least, c * most)
+        return low, high
+
+    def _span(self, dim: Any) -> tuple[int, int]:
+        return 0, self.size(dim) - 1
 
     def checked(
         self, value: Point, low: int, high: int, error: Callable[[int], Exception]

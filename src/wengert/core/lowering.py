@@ -14,6 +14,9 @@ from wengert.core import dtypes
 from wengert.core.dtypes import DType
 
 
+MOST_ENTRIES = 128
+
+
 class Lowering:
     """One of the ways in which an op becomes code."""
 
@@ -49,10 +52,12 @@ class Indexed(Lowering):
     """Each entry of the result is computed from few entries of the operands, anywhere in them.
 
     `rule(b, place, *operands, **params)` writes it: `b` is a `compiler.nest.Builder`, which reads
-    operands at any index, under conditions, and applies pointwise rules.
+    operands at any index, under conditions, and applies pointwise rules. `entries(*operands,
+    **params)` is how many it reads; beyond `MOST_ENTRIES` the op is a library call.
     """
 
     rule: Callable[..., Any]
+    entries: Callable[..., int] = lambda *operands, **params: 1
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -12,8 +13,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, ShapeError
-from wengert.core.index import Indices, Place
-from wengert.core.lowering import View
+from wengert.core.index import ZERO, Indices, Place
+from wengert.core.lowering import Indexed, View
 from wengert.core.op import Array, Op
 from wengert.core.rules import linear, one_an_input
 from wengert.core.sample import Sample, Wrong
@@ -159,6 +160,19 @@ windows: Op = linear(
 )
 
 
+def reaching(b: Any, index: Any, places: int, stride: int, reach: int) -> list[tuple[Any, Any]]:
+    """In compiled code, the windows along an axis that an entry can be in, in ascending order, each
+    with the condition that there is one (None: always). A window has `reach` entries; the entry
+    stands at `index`, counted from the start of the first window."""
+    last, (low, high) = b.quotient(index, stride), b.bounds(index)
+    found = []
+    for back in reversed(range(-(-reach // stride))):
+        always = low // stride >= back and high // stride - back < places
+        place = last + -back
+        found.append((place, None if always else b.inside(place, 0, places)))
+    return found
+
+
 def add_windows(
     total: Array, seen: Array, size: Sizes, stride: Sizes, dilation: Sizes, first: int
 ) -> None:
@@ -188,6 +202,57 @@ def _fold(x: Array, shape: Shape, stride: Sizes, dilation: Sizes) -> Array:
     total = np.zeros((*x.shape[:lead], *shape), np.float32 if half else x.dtype)
     add_windows(total, x, x.shape[lead + len(shape) :], stride, dilation, lead)
     return total.astype(x.dtype, copy=False)
+
+
+def _add(k: Any, x: Any, y: Any) -> Any:
+    return k.add(x, y)
+
+
+def _fold_entry(b: Any, place: Place, x: Any, shape: Shape, stride: Sizes, dilation: Sizes) -> Any:
+    """The sum of the entries that windows have at a place, in the order of `add_windows`."""
+    count = len(shape)
+    lead = len(x.shape) - 2 * count
+    places, size = x.shape[lead : lead + count], x.shape[lead + count :]
+    axes = []
+    for i, o, k, s, d in zip(place.index[lead:], places, size, stride, dilation, strict=True):
+        axes.append(_meetings(b, i, o, k, s, d))
+        if prod(places) >= prod(size):  # by entries, ascending: by places, descending
+            axes[-1].reverse()
+    total = b.number(0, x.dtype)
+    if not x.size:
+        return total
+    for meeting in product(*axes):
+        at = [*place.index[:lead], *(o for o, _, _ in meeting), *(k for _, k, _ in meeting)]
+        conditions = [c for _, _, holds in meeting for c in holds]
+        value = b.guarded(conditions, partial(b.read, x, at), b.number(0, x.dtype))
+        total = b.apply(_add, total, value, dtype=x.dtype)
+    return total
+
+
+def _meetings(
+    b: Any, index: Any, places: int, size: int, stride: int, dilation: int
+) -> list[tuple[Any, Any, tuple[Any, ...]]]:
+    """Along one axis, the windows in ascending order that may have an entry at a place, which entry
+    that is, and the conditions under which it is one."""
+    found = []
+    if dilation == 1:
+        for o, exists in reaching(b, index, places, stride, size):
+            entry = index + o * -stride
+            whole = size % stride == 0  # then no entry lies beyond the window
+            found.append((o, entry, (exists, None if whole else b.inside(entry, 0, size))))
+        return found
+    for k in reversed(range(size)):
+        o, whole = b.divided(index + -k * dilation, stride)
+        start = b.inside(index, k * dilation, k * dilation + (places - 1) * stride + 1)
+        found.append((o, ZERO + k, (start, whole)))
+    return found
+
+
+def _meeting(x: Shaped, shape: Shape, stride: Sizes, dilation: Sizes) -> int:
+    """How many windows can meet in one entry."""
+    size = x.shape[len(x.shape) - len(shape) :]
+    each = [-(-k // s) if d == 1 else k for k, s, d in zip(size, stride, dilation, strict=True)]
+    return prod(each)
 
 
 def _fold_spec(x: Shaped, shape: Shape, stride: Sizes, dilation: Sizes) -> Spec:
@@ -249,4 +314,5 @@ fold: Op = linear(
             "axes of places",
         ),
     ],
+    lower=Indexed(_fold_entry, entries=_meeting),
 )

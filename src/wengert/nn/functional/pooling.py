@@ -18,7 +18,7 @@ from wengert.core.tensor import Tensor
 from wengert.nn.functional.arguments import Sizes, at, floating, sizes, spatial, unbatched
 from wengert.ops.contract import contract
 from wengert.ops.index import gather
-from wengert.ops.pool import argmax_windows
+from wengert.ops.pool import argmax_windows, take_windows
 from wengert.ops.window import Padding, windows
 
 __all__ = [
@@ -114,10 +114,11 @@ def _max_pool(
 ) -> Any:
     x, single = spatial(op, floating(op, input), count)
     at_ = _Windows(op, x, count, kernel, stride, padding, dilation, ceil_mode)
-    where: Tensor = argmax_windows(
-        x, size=at_.size, stride=at_.stride, dilation=at_.dilation, padding=at_.around(x.shape[2:])
-    )
-    return _values_at(x, where, single, return_indices)
+    how = {"size": at_.size, "stride": at_.stride, "dilation": at_.dilation}
+    how["padding"] = at_.around(x.shape[2:])
+    where: Tensor = argmax_windows(x, **how)
+    out = unbatched(take_windows(x, where, **how), single)
+    return (out, unbatched(where, single)) if return_indices else out
 
 
 def _values_at(x: Tensor, where: Tensor, single: bool, return_indices: bool) -> Any:
