@@ -1,8 +1,8 @@
 """From a program to jobs with code: fusion, layout and kernels settled together.
 
-A kernel may need an operand, or a result, in another order of axes than it lies in. Then a copy
-becomes part of the program, and all is settled anew; few rounds are enough, since copies need
-nothing themselves.
+A kernel may need an operand, or a result, in another order of axes than it lies in: then a job that
+copies it comes before or after. Only where a kernel that was counted on is not there, or a result
+cannot lie as several readers need it, the program is divided anew.
 """
 
 from __future__ import annotations
@@ -67,15 +67,15 @@ def assemble(program: Program) -> Assembly:
     """Divide a program into jobs, decide how everything lies in memory, and write its code."""
     program = with_own_outputs(_own(program))
     forced: set[Term] = set()
-    wanted: dict[Term, Order] = {}
     while True:
         program, jobs = schedule(program, MAKERS, forced)
-        layout = Layout(program, jobs, wanted)
-        for job in jobs:
-            layout.place(job)
+        layout = Layout(program, jobs)
+        jobs = [placed for job in jobs for placed in layout.place(job)]
         if not layout.wishes:
             break
-        program = _granted(program, layout.wishes, forced, wanted)
+        forced |= layout.wishes.library
+        for term in layout.wishes.results:
+            _read_through_copy(program, term, forced)
     made = Assembly(program, jobs, layout)
     for number, job in enumerate(jobs):
         if any(t.size for t in job.writes):
@@ -95,33 +95,6 @@ def _own(program: Program) -> Program:
     inputs, outputs = [new[t] for t in program.inputs], [new[t] for t in program.outputs]
     names = {new[t].id: program.names[t.id] for t in program.inputs if t.id in program.names}
     return Program(inputs, outputs, program.aliases, names)
-
-
-def _granted(
-    program: Program, wishes: Wishes, forced: set[Term], wanted: dict[Term, Order]
-) -> Program:
-    """The program with what kernels need."""
-    forced |= wishes.library
-    copies: dict[tuple[Term, Order], Term] = {}
-    for (term, i), order in wishes.operands.items():
-        a = term.args[i]
-        copy = copies.get((a, order))
-        if copy is None:
-            copy = copies[a, order] = apply(REGISTRY["alias"], a, origins=a.origins)
-            forced.add(copy)
-            wanted[copy] = order
-        term.args = (*term.args[:i], copy, *term.args[i + 1 :])
-    made: dict[Any, Term] = {}
-    for (term, i), fresh in wishes.terms.items():
-        key = (fresh.name, fresh.args, tuple(fresh.params.items()))
-        term.args = (*term.args[:i], made.setdefault(key, fresh), *term.args[i + 1 :])
-    outputs = list(program.outputs)
-    for i, out in enumerate(outputs):
-        if out in wishes.results:
-            outputs[i] = apply(REGISTRY["alias"], out, origins=out.origins)
-    for term in wishes.results - set(program.outputs):
-        _read_through_copy(program, term, forced)
-    return Program(program.inputs, outputs, program.aliases, program.names)
 
 
 def _read_through_copy(program: Program, term: Term, forced: set[Term]) -> None:

@@ -14,20 +14,23 @@ run over the same positions and nothing in between must happen first.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 from wengert.compiler.ir import Program, Term
+from wengert.compiler.llvm.weight import weight
 from wengert.compiler.nest import Builder, Conflict, Nest, reduced_axes
 from wengert.core.index import ZERO, Index, Indices, NeedsSplit, NotAffine, reshaped
 from wengert.core.lowering import MOST_ENTRIES, Indexed, Native, Pointwise, Reduction, View
 from wengert.core.spec import Shape
 
-RECOMPUTE = 40  # pointwise steps that are repeated rather than stored
+RECOMPUTE = 120  # instructions that are repeated rather than their result stored
+LARGEST = 1000  # instructions of one expression
 DEPTH = 48  # steps of one expression
-POINTS = 400  # of one nest
+ARRAYS = 8  # that one expression reads
+POINTS = 160  # of one nest that takes in more roots
 NEIGHBOURS = 4  # nests that a root is tried with
 
 
@@ -116,15 +119,12 @@ def _count(term: Term) -> int:
     return prod(term.args[0].shape[a] for a in reduced_axes(term))
 
 
-def fuse(
-    program: Program, makers: Container[str], forced: set[Term], apart: Container[Term] = ()
-) -> Units:
+def fuse(program: Program, makers: Container[str], forced: set[Term]) -> Units:
     """Divide a program into units. `makers` names the kernels that there are; `forced` are terms
-    that must stand in memory, and terms are added to it; those `apart` have a nest for themselves.
-    """
+    that must stand in memory, and terms are added to it."""
     while True:
         try:
-            return _Fusion(program, makers, forced, apart).run()
+            return _Fusion(program, makers, forced).run()
         except Conflict as conflict:  # a term that no expression can contain: it is stored
             if conflict.term is None or conflict.term in forced:
                 raise
@@ -132,19 +132,14 @@ def fuse(
 
 
 class _Fusion:
-    def __init__(
-        self,
-        program: Program,
-        makers: Container[str],
-        forced: set[Term],
-        apart: Container[Term],
-    ) -> None:
-        self.program, self.makers, self.forced, self.apart = program, makers, forced, apart
+    def __init__(self, program: Program, makers: Container[str], forced: set[Term]) -> None:
+        self.program, self.makers, self.forced = program, makers, forced
         self.terms = program.terms
         self.users = program.users()
         self.outputs = set(program.outputs)
         self.cost: dict[Term, int] = {}
         self.depth: dict[Term, int] = {}
+        self.leaves: dict[Term, frozenset[Term]] = {}  # large arrays that an expression reads
         self.found = Units([])
         self.readers: dict[Term, list[int]] = {}  # nests that read a term
         self.deps: list[set[int]] = []  # of each unit, the units that it reads from
@@ -185,29 +180,30 @@ class _Fusion:
     def _choose_roots(self) -> set[Term]:
         roots: set[Term] = set()
         for term in self.terms:
-            if term.op is None:
-                self.cost[term] = self.depth[term] = 0
-                continue
-            if not is_fusible(term):
+            if term.op is not None and is_fusible(term):
+                self._measure(term)
+                if not self._is_root(term):
+                    continue
+            if term.op is not None:
                 roots.add(term)
-                self.cost[term] = self.depth[term] = 0
-                continue
-            self._measure(term)
-            if self._is_root(term):
-                roots.add(term)
-                self.cost[term] = self.depth[term] = 0
+            self.cost[term] = self.depth[term] = 0
+            self.leaves[term] = frozenset([term])
         return roots
 
     def _measure(self, term: Term) -> None:
         """What it takes to compute a fusible term from what stands in memory."""
-        own = 0 if _is_view(term) else _entries(term)
-        self.cost[term] = min(own + sum(self.cost[a] for a in term.args), 10**6)
+        entries = _entries(term)
+        self.cost[term] = min(
+            weight(term) * entries + sum(self.cost[a] * entries for a in term.args), 10**6
+        )
         self.depth[term] = 1 + max([self.depth[a] for a in term.args], default=0)
+        read = frozenset().union(*[self.leaves[a] for a in term.args])
+        self.leaves[term] = frozenset([t for t in read if 2 * t.size > term.size])
 
     def _is_root(self, term: Term) -> bool:
         if term in self.forced or term in self.viewed:
             return True
-        if term in self.outputs or self.depth[term] > DEPTH or self.cost[term] > POINTS // 4:
+        if term in self.outputs or self.depth[term] > DEPTH or self.cost[term] > LARGEST:
             return True
         users = self.users[term]
         view = _is_view(term)
@@ -217,9 +213,13 @@ class _Fusion:
             if self.cost[term] * _entries(user) * user.size > RECOMPUTE * term.size > 0:
                 if _entries(user) > 1:
                     return True  # windows that overlap read each entry several times
+        arrays = len(self.leaves[term])
+        if arrays > ARRAYS:
+            return True
         if view or len(users) < 2 or self.cost[term] == 0:
             return False
-        return self.cost[term] > RECOMPUTE
+        # Stored once and read again, or computed again from all that it is made of?
+        return self.cost[term] > RECOMPUTE or (len(users) - 1) * (arrays - 1) > 1
 
     # -- units -------------------------------------------------------------------------------
 
@@ -265,9 +265,6 @@ class _Fusion:
     def _place(self, term: Term) -> None:
         """Put a root into a nest that is there already, or into a new one."""
         needed = self._sources(term.args)
-        if term in self.apart:
-            self._new_nest(term, needed)
-            return
         for number in self._candidates(term, needed):
             unit = self.found.units[number]
             if not isinstance(unit, NestUnit) or not self._may_join(number, needed):
@@ -329,23 +326,13 @@ class _Fusion:
                 self.reach[other] |= gained
 
     def _new_nest(self, term: Term, needed: set[int]) -> None:
-        shape = term.args[0].shape if is_reduction(term) else term.shape
-        dims = list(shape)
-        while True:
-            builder = Builder(Nest(list(dims)), self._stored)
-            space = identity(dims, shape)
-            unit = NestUnit(len(self.found.units), [term], builder, shape, space)
-            try:
-                self._add(unit, term, space)
-                break
-            except NeedsSplit as split:
-                dims = split_dims(dims, split)
+        unit = lone_nest(len(self.found.units), term, self._stored)
         self._append(unit, needed)
         self._reads(unit, term)
 
     def _join(self, unit: NestUnit, term: Term) -> bool:
         """Try to let a nest compute a root too; leave it as it was where that cannot be."""
-        if len(unit.nest.points) > POINTS or unit.roots[0] in self.apart:
+        if len(unit.nest.points) > POINTS:
             return False
         reduces = is_reduction(term)
         shape = term.args[0].shape if reduces else term.shape
@@ -371,7 +358,7 @@ class _Fusion:
             space = unit.space if full else unit.outer
             known = unit.shape if full else unit.outer_shape
             index = reshaped(space, known, shape, builder.size) if shape != known else space
-            self._add(unit, term, index)
+            _add(unit, term, index)
             self._check(unit)
             return True
         except (Conflict, NotAffine):
@@ -421,27 +408,7 @@ class _Fusion:
         space, known = (unit.space, unit.shape) if full else (unit.outer, unit.outer_shape)
         size = unit.builder.size
         index = reshaped(space, known, shape, size) if shape != known else space
-        self._add(unit, root, index)
-
-    def _add(self, unit: NestUnit, term: Term, index: Indices) -> None:
-        """Compute a root in a nest, at an index of its (or its operand's) shape."""
-        builder = unit.builder
-        if not is_reduction(term):
-            builder.add_element(term, index)
-            return
-        axes = reduced_axes(term)
-        reduced = {v for a in axes for v, _ in index[a].terms if isinstance(v, int)}
-        kept = tuple([i for a, i in enumerate(index) if a not in axes])
-        left = {v for i in kept for v, _ in i.terms if isinstance(v, int)}
-        reduced = {d for d in reduced if unit.nest.dims[d] > 1}
-        if reduced & left:
-            raise Conflict("a dimension is both kept and reduced")
-        if unit.nest.reduced and unit.nest.reduced != reduced:
-            raise Conflict("another reduction goes over other dimensions")
-        builder.add_reduction(term, index, axes)
-        unit.nest.reduced = frozenset(reduced)
-        if not unit.outer_shape and not unit.outer:
-            unit.outer_shape, unit.outer = term.shape, kept
+        _add(unit, root, index)
 
     def _check(self, unit: NestUnit) -> None:
         """Several passes over something long are worth it only if threads can share them."""
@@ -461,6 +428,42 @@ class _Fusion:
             if point.dims & nest.reduced:
                 stages.add(point.stage)
         return len(stages)
+
+
+def _add(unit: NestUnit, term: Term, index: Indices) -> None:
+    """Compute a root in a nest, at an index of its (or its operand's) shape."""
+    builder = unit.builder
+    if not is_reduction(term):
+        builder.add_element(term, index)
+        return
+    axes = reduced_axes(term)
+    reduced = {v for a in axes for v, _ in index[a].terms if isinstance(v, int)}
+    kept = tuple([i for a, i in enumerate(index) if a not in axes])
+    left = {v for i in kept for v, _ in i.terms if isinstance(v, int)}
+    reduced = {d for d in reduced if unit.nest.dims[d] > 1}
+    if reduced & left:
+        raise Conflict("a dimension is both kept and reduced")
+    if unit.nest.reduced and unit.nest.reduced != reduced:
+        raise Conflict("another reduction goes over other dimensions")
+    builder.add_reduction(term, index, axes)
+    unit.nest.reduced = frozenset(reduced)
+    if not unit.outer_shape and not unit.outer:
+        unit.outer_shape, unit.outer = term.shape, kept
+
+
+def lone_nest(number: int, term: Term, stored: Callable[[Term], bool]) -> NestUnit:
+    """A nest for one root."""
+    shape = term.args[0].shape if is_reduction(term) else term.shape
+    dims = list(shape)
+    while True:
+        builder = Builder(Nest(list(dims)), stored)
+        space = identity(dims, shape)
+        unit = NestUnit(number, [term], builder, shape, space)
+        try:
+            _add(unit, term, space)
+            return unit
+        except NeedsSplit as split:
+            dims = split_dims(dims, split)
 
 
 def split_dims(dims: Sequence[int], split: NeedsSplit) -> list[int]:

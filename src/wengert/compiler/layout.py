@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from wengert.compiler.form import Strides, loop_order
 from wengert.compiler.fuse import KernelUnit, LibraryUnit, NestUnit
@@ -19,23 +20,20 @@ from wengert.compiler.kernel_calls import (
     Site,
 )
 from wengert.compiler.nest import Store
-from wengert.compiler.schedule import Job
+from wengert.compiler.schedule import Job, copied, copy_job
 from wengert.core.index import strides_of
 
 
 @dataclass
 class Wishes:
-    """What could not be had as the program stands: operands of terms (by number) that need a copy
-    with their axes in some order, operands that an op must work on before, results that need a
-    copy, terms without a kernel."""
+    """What could not be had as the program stands: terms without a kernel, and results that lie as
+    nobody can read them."""
 
-    operands: dict[tuple[Term, int], Order] = field(default_factory=dict)
-    terms: dict[tuple[Term, int], Term] = field(default_factory=dict)
-    results: set[Term] = field(default_factory=set)
     library: set[Term] = field(default_factory=set)
+    results: set[Term] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return bool(self.operands or self.terms or self.results or self.library)
+        return bool(self.library or self.results)
 
 
 class Layout:
@@ -43,24 +41,28 @@ class Layout:
 
     What the caller gives or takes is row-major. What a nest writes for others lies in the order in
     which the nest runs, and that follows what it reads; so an order of axes that a kernel prefers
-    goes on through all that is computed from its result. `wanted` are orders that are asked for.
+    goes on through all that is computed from its result.
     """
 
-    def __init__(self, program: Program, jobs: Sequence[Job], wanted: dict[Term, Order]) -> None:
+    def __init__(self, program: Program, jobs: Sequence[Job]) -> None:
+        self.program = program
         self.known: dict[Term, Strides] = {}
         self.calls: dict[Term, Call] = {}
         self.wishes = Wishes()
-        self.wanted = wanted
+        self.copies: dict[Any, Term] = {}  # by what is copied, and how
         self.users = program.users()
         self.fixed = {*program.inputs, *program.outputs}
+        self.read_row_major: set[Term] = set()
         self.stored = {*program.inputs}
         for job in jobs:
             self.stored.update(job.writes)
             if isinstance(job.unit, NestUnit):
-                self.fixed.update(a.term for a in job.unit.nest.reads if a.shape is not None)
+                reads = [a.term for a in job.unit.nest.reads if a.shape is not None]
+                self.read_row_major.update(reads)
             elif isinstance(job.unit, LibraryUnit):
-                self.fixed.update(job.reads)
+                self.read_row_major.update(job.reads)
                 self.fixed.update(job.writes)
+        self.fixed |= self.read_row_major
 
     def strides(self, term: Term) -> Strides:
         """The steps of a term, in entries."""
@@ -69,48 +71,78 @@ class Layout:
             found = self.known[term] = strides_of(term.shape)
         return found
 
-    def place(self, job: Job) -> None:
-        """Decide how the results of a job lie."""
+    def place(self, job: Job) -> list[Job]:
+        """Decide how the results of a job lie. Gives the job, with those of the copies that it
+        needs before and after it."""
         if isinstance(job.unit, NestUnit):
             self._place_nest(job, job.unit)
         elif isinstance(job.unit, KernelUnit):
-            self._place_kernel(job.unit)
+            return self._place_kernel(job, job.unit)
+        return [job]
 
     def _place_nest(self, job: Job, unit: NestUnit) -> None:
         if all(t in self.fixed for t in job.writes):
             return
         nest = unit.nest
         stores = [Store(t, *nest.roots[t]) for t in job.writes]
-        for t in job.writes:
-            if t not in self.fixed and t in self.wanted:
-                self.known[t] = strides_of(t.shape, self.wanted[t])
-        decided = [s for s in stores if s.term in self.fixed or s.term in self.wanted]
-        order = loop_order(nest, decided, stores, self.strides)
+        order = loop_order(nest, [s for s in stores if s.term in self.fixed], stores, self.strides)
         rank = {d: i for i, d in enumerate(order)}
         for store in stores:
-            if store.term not in self.fixed and store.term not in self.wanted:
+            if store.term not in self.fixed:
                 axes = sorted(range(store.term.ndim), key=lambda a: _last_loop(store, a, rank))
                 self.known[store.term] = strides_of(store.term.shape, axes)
 
-    def _place_kernel(self, unit: KernelUnit) -> None:
+    def _place_kernel(self, job: Job, unit: KernelUnit) -> list[Job]:
         (term,) = unit.roots
-        order = None if term in self.fixed else self.wanted.get(term, self._preferred(term))
-        try:
-            call = MAKERS[unit.maker](term, Site(self._in_memory, self.strides, order))
-        except NeedsCopy as needs:
-            for i, wanted in needs.orders.items():
-                self.wishes.operands[term, i] = wanted
-        except NeedsTerm as needs:
-            a = term.args[needs.operand]
-            made = apply(needs.op, a, origins=term.origins, **needs.params)
-            self.wishes.terms[term, needs.operand] = made
-        except NeedsFreedom:
-            self.wishes.results.add(term)
-        except NoKernel:
-            self.wishes.library.add(term)
-        else:
-            self.calls[term] = call
-            self.known[term] = call.strides
+        before: list[Job] = []
+        while True:
+            order = None if term in self.fixed else self._preferred(term)
+            try:
+                call = MAKERS[unit.maker](term, Site(self._in_memory, self.strides, order))
+                break
+            except NeedsCopy as needs:
+                for i, wanted in needs.orders.items():
+                    before += self._worked_on(term, i, wanted, "alias", {})
+            except NeedsTerm as needs:
+                before += self._worked_on(term, needs.operand, None, needs.op, needs.params)
+            except NeedsFreedom:
+                if term not in self.program.outputs or term in self.read_row_major:
+                    self.wishes.results.add(term)
+                    return [job]
+                self.fixed.discard(term)
+            except NoKernel:
+                self.wishes.library.add(term)
+                return [job]
+        self.calls[term] = call
+        self.known[term] = call.strides
+        job.reads[:] = dict.fromkeys(t for t, _ in call.reads)
+        return [*before, job, *self._given_back(term)]
+
+    def _worked_on(
+        self, term: Term, i: int, order: Order | None, op: str, params: dict[str, Any]
+    ) -> list[Job]:
+        """Let a kernel read what an op makes of operand `i` (a copy, with its axes in an order)."""
+        a = term.args[i]
+        key = (a, order, op, tuple(params.items()))
+        made = self.copies.get(key)
+        jobs = []
+        if made is None:
+            made = self.copies[key] = apply(op, a, origins=term.origins, **params)
+            jobs.append(copy_job(made, self._in_memory))
+            self.stored.add(made)
+            self.known[made] = strides_of(made.shape, order)
+        term.args = (*term.args[:i], made, *term.args[i + 1 :])
+        return jobs
+
+    def _given_back(self, term: Term) -> list[Job]:
+        """The copy of a kernel's result to where the caller wants it, if it could not lie there."""
+        if term in self.fixed or term not in self.program.outputs:
+            return []
+        copy = copied(term)
+        outputs = self.program.outputs
+        outputs[outputs.index(term)] = copy
+        self.fixed.add(copy)
+        return [copy_job(copy, lambda t: True)]
 
     def _in_memory(self, term: Term) -> bool:
         return term in self.stored or term.op is None

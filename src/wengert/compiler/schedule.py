@@ -9,10 +9,10 @@ by the last of all units that touch it, or through a copy.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from wengert.compiler.fuse import KernelUnit, LibraryUnit, NestUnit, Unit, Units, fuse
+from wengert.compiler.fuse import KernelUnit, LibraryUnit, NestUnit, Unit, Units, fuse, lone_nest
 from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.nest import Point
 from wengert.core.lowering import Native, View
@@ -46,23 +46,29 @@ def schedule(
     """The jobs of a program in the order in which they run, and the program that they belong to
     (in which outputs that share a buffer with an input may have become copies). See `fuse` for
     `makers` and `forced`."""
-    apart: set[Term] = set()
-    while True:
-        units = fuse(program, makers, forced, apart)
-        jobs = _jobs(program, units)
-        after, unsafe = _constraints(program, jobs)
-        if not unsafe:
-            return program, _ordered(jobs, after)
-        outputs = list(program.outputs)
-        for i in unsafe:
-            outputs[i] = _copied(outputs[i])
-            apart.add(outputs[i])
-        program = Program(program.inputs, outputs, program.aliases, program.names)
+    jobs = _jobs(program, fuse(program, makers, forced))
+    after, unsafe = _constraints(program, jobs)
+    outputs = list(program.outputs)
+    for i in unsafe:
+        old = program.inputs[program.aliases[i]]
+        maker = next(n for n, job in enumerate(jobs) if outputs[i] in job.writes)
+        before = {n for n, job in enumerate(jobs) if old in job.reads or may_fail(job)}
+        outputs[i] = copied(outputs[i])
+        jobs.append(copy_job(outputs[i], lambda t: True))
+        after.append(before | {maker})
+    program = Program(program.inputs, outputs, program.aliases, program.names)
+    return program, [jobs[i] for i in _topological(after)]
 
 
-def _copied(term: Term) -> Term:
-    """A copy that is written when all else has been done; its operand stands in memory before."""
-    return apply(REGISTRY["stop_gradient"], term, origins=term.origins)
+def copied(term: Term) -> Term:
+    """A copy of a term."""
+    return apply(REGISTRY["alias"], term, origins=term.origins)
+
+
+def copy_job(copy: Term, stored: Callable[[Term], bool]) -> Job:
+    """The job of an element-wise term that is made by a nest of its own."""
+    unit = lone_nest(-1, copy, stored)
+    return Job(unit, loaded(unit, [copy]), [copy])
 
 
 def _jobs(program: Program, units: Units) -> list[Job]:
@@ -236,7 +242,3 @@ def _topological(after: Sequence[set[int]]) -> list[int]:
                 heapq.heappush(ready, j)
     assert len(order) == len(after), "units that wait for each other"
     return order
-
-
-def _ordered(jobs: list[Job], after: list[set[int]]) -> list[Job]:
-    return [jobs[i] for i in _topological(after)]
