@@ -7,6 +7,7 @@ other goes through weights with any steps, one by one.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import prod
 
@@ -117,7 +118,7 @@ def emit_packing(
     """The thread's share of the packing."""
     _, line = pack.lines
     whole = line >= pack.lanes or pack.element == stored(pack.dtype)
-    writer = _Transposing if line >= LONG_LINE and whole else _OneByOne
+    writer: type[_Writer] = _Transposing if line >= LONG_LINE and whole else _OneByOne
     name = shared_name(writer.stem, pack.dtype, pack.lanes, pack.target)
     if not f.module.has(name):
         writer(f.module, name, pack).write()
@@ -126,7 +127,7 @@ def emit_packing(
     f.call(name, [source, target, sizes, entries, thread, threads])
 
 
-class _Writer:
+class _Writer(ABC):
     """The writer of `pack(source, target, sizes, entries, thread, threads)`."""
 
     stem: str
@@ -142,13 +143,13 @@ class _Writer:
         }
 
     @staticmethod
+    @abstractmethod
     def sizes(pack: Packing) -> dict[str, int]:
         """What the function needs to know, in the order of its table."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self) -> None:
         """Write the function."""
-        raise NotImplementedError
 
     def _share(self, units: Value) -> tuple[Value, Value]:
         """The thread's part of `range(units)`."""
