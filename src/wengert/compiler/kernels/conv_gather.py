@@ -1,9 +1,9 @@
 """Forward convolution and its transpose in the data: each pixel of the result gathers its sum.
 
-Pixels are worked on in tiles (`conv_tile`) whose rows are *images*, the same pixel of several
-images, or, for few images, a *run* of neighbours along the last axis all of whose kernel entries
-fall inside; pixels at the border are then tiles of images again. Tiles of images leave out exactly
-what falls outside, so nothing is ever padded.
+Pixels are worked on in tiles (`conv_tile`). The rows of a tile are a *run* of neighbours along the
+last axis all of whose kernel entries fall inside; or, for pixels at the border and where runs would
+be short, *images*: the same pixel of several images. Since all rows of a tile then meet the same
+entries, what falls outside is left out exactly, and nothing is ever padded.
 
 Two steps: weights are packed into panels [entry][channel][column], and the operand is copied where
 tiles cannot read it as it lies (16-bit types, steps between channels); then the tiles are shared.
