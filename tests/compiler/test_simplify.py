@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import wengert as wg
-from tests.compiler.programs import (
+from tests.compiler.simplifying import (
     close,
     f32,
     i64,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wengert as wg
-from tests.compiler.programs import (
+from tests.compiler.simplifying import (
     close,
     f32,
     names,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from tests.compiler.programs import (
+from tests.compiler.simplifying import (
     close,
     f32,
     i64,
