@@ -1,112 +1,127 @@
-"""Small programs, simplified and compared bit by bit: support of the tests of `simplify`."""
+"""Whole programs that the compiler is tested with, traced from the public interface."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from wengert.compiler.check import verify
-from wengert.compiler.function import traced_program
-from wengert.compiler.ir import Array, Program, evaluate
-from wengert.compiler.simplify import Report, simplify
-from wengert.core import dtypes
-from wengert.core.spec import Spec
-from wengert.core.tree import tree_leaves
+import wengert as wg
+import wengert.nn.functional as F
+from wengert import nn
+from wengert.compiler.capture import program_of
+from wengert.compiler.ir import Program
 
-SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -3e38, 2.5, -0.75, 7.0]
+Traced = tuple[Program, list[np.ndarray[Any, Any]]]
 
 
-def f32(*shape: int) -> Spec:
-    """A float32 array."""
-    return Spec(shape, dtypes.float32)
+def traced(f: Callable[..., Any], *args: Any) -> Traced:
+    """The program of `f`, and the arrays of its arguments."""
+    graph = wg.trace(f, *args)
+    inputs = [wg.Tensor(wg.Spec(n.shape, n.dtype), n) for n in graph.inputs]
+    arrays = [np.asarray(a) for a in wg.tree.tree_leaves(args)]
+    return program_of(inputs, graph.outputs), arrays
 
 
-def i64(*shape: int) -> Spec:
-    """An int64 array."""
-    return Spec(shape, dtypes.int64)
-
-
-def truth(*shape: int) -> Spec:
-    """A bool array."""
-    return Spec(shape, dtypes.bool)
-
-
-def special(spec: Spec, seed: int = 0) -> Array:
-    """An array full of zeros of both signs, infinities, NaN and ordinary numbers."""
+def _draw(seed: int) -> Callable[..., np.ndarray[Any, Any]]:
     rng = np.random.default_rng(seed)
-    if dtypes.is_float(spec.dtype):
-        with np.errstate(over="ignore"):
-            return rng.choice(SPECIAL, spec.shape).astype(spec.dtype)
-    return rng.integers(0, 2, spec.shape).astype(spec.dtype)
+    return lambda *shape: (0.3 * rng.standard_normal(shape)).astype(np.float32)
 
 
-def ordinary(spec: Spec, seed: int = 0) -> Array:
-    """An array of ordinary numbers."""
-    rng = np.random.default_rng(seed)
-    if dtypes.is_float(spec.dtype):
-        return rng.normal(size=spec.shape).astype(spec.dtype)
-    return rng.integers(0, 2, spec.shape).astype(spec.dtype)
+def mlp() -> Traced:
+    """A step of Adam on an MLP with cross-entropy."""
+    draw = _draw(0)
+    params = [(draw(20, 32), draw(32)), (draw(32, 32), draw(32)), (draw(32, 10), draw(10))]
+    labels = np.arange(16) % 10
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        for w, b in params[:-1]:
+            x = wg.tanh(x @ w + b)
+        w, b = params[-1]
+        return F.cross_entropy(x @ w + b, y)
+
+    opt = wg.optim.functional(wg.optim.Adam, lr=1e-2)
+
+    def step(params: Any, state: Any, x: Any, y: Any) -> Any:
+        value, grads = wg.value_and_grad(loss)(params, x, y)
+        return value, opt.update(grads, state, params)
+
+    return traced(step, params, opt.init(params), draw(16, 20), labels)
 
 
-def same_bits(x: Array, y: Array) -> bool:
-    """Whether two arrays are bitwise equal, all NaNs being equal."""
-    if x.shape != y.shape or x.dtype != y.dtype:
-        return False
-    if x.dtype.kind in "biu":
-        return bool(np.array_equal(x, y))
-    x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
-    bits = f"u{x.dtype.itemsize}"
-    nan = np.isnan(x)
-    equal = x.reshape(-1).view(bits) == y.reshape(-1).view(bits)
-    return bool(np.array_equal(nan, np.isnan(y)) and (equal | nan.reshape(-1)).all())
+def cnn() -> Traced:
+    """The gradient of a convolutional network with batch norm and pooling."""
+    wg.random.seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1),
+        nn.GroupNorm(4, 16),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * 16, 10),
+    )
+
+    def loss(model: Any, x: Any, y: Any) -> Any:
+        return F.cross_entropy(model(x), y)
+
+    return traced(wg.value_and_grad(loss), model, _draw(1)(4, 3, 16, 16), np.arange(4))
 
 
-def close(x: Array, y: Array, tolerance: float = 1e-5) -> bool:
-    """Whether two arrays agree but for the rounding of sums, relative to the largest entry."""
-    if x.dtype.kind in "biu" or x.dtype != y.dtype:
-        return x.dtype == y.dtype and bool(np.array_equal(x, y))
-    a, b = x.astype(np.float64), y.astype(np.float64)
-    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
-        return False
-    finite = np.isfinite(a)
-    size = np.abs(a[finite]).max(initial=1.0)
-    odd = np.array_equal(a[~finite], b[~finite], equal_nan=True)
-    return odd and bool((np.abs(a - b)[finite] <= tolerance * size).all())
+def attention() -> Traced:
+    """The gradient of a block of causal attention with layer norm and GELU."""
+    draw, width, heads = _draw(2), 32, 4
+    params = [draw(width, 3 * width), draw(width, width), draw(width), draw(width)]
+
+    def split(t: Any) -> Any:
+        b, n, _ = t.shape
+        return wg.permute_dims(wg.reshape(t, (b, n, heads, width // heads)), (0, 2, 1, 3))
+
+    def loss(params: Any, x: Any) -> Any:
+        h = F.layer_norm(x, (width,), params[2] + 1.0, params[3])
+        q, k, v = (split(t) for t in wg.split(h @ params[0], 3, axis=-1))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = wg.reshape(wg.permute_dims(y, (0, 2, 1, 3)), x.shape) @ params[1]
+        return wg.mean(F.gelu(x + y) ** 2)
+
+    return traced(wg.value_and_grad(loss), params, draw(2, 16, width))
 
 
-def program_of(f: Callable[..., Any], *specs: Spec) -> Program:
-    """The program of a function of tensors that returns a pytree of tensors."""
-    return traced_program(lambda *inputs: tree_leaves(f(*inputs)), specs)
+def pinn() -> Traced:
+    """The gradient of a loss of second derivatives, over a batch of points."""
+    draw = _draw(3)
+    params = [(draw(2, 16), draw(16)), (draw(16, 16), draw(16)), (draw(16, 1), draw(1))]
+
+    def net(params: Any, x: Any) -> Any:
+        for w, b in params[:-1]:
+            x = wg.tanh(x @ w + b)
+        w, b = params[-1]
+        return wg.sum(x @ w + b)
+
+    def residual(params: Any, x: Any) -> Any:
+        h = wg.hessian(net, argnums=1)(params, x)
+        return h[0, 0] + h[1, 1] - wg.sin(x[0])
+
+    def loss(params: Any, points: Any) -> Any:
+        return wg.mean(wg.vmap(lambda x: residual(params, x))(points) ** 2)
+
+    return traced(wg.value_and_grad(loss), params, draw(64, 2))
 
 
-def names(program: Program) -> Counter[str]:
-    """How many terms a program has of each op; inputs and constants are not counted."""
-    return Counter(t.name for t in program.terms if t.op is not None)
+def linear_algebra() -> Traced:
+    """The gradient of a function of factorisations: library calls among loop nests."""
+    x = _draw(4)(5, 5)
+
+    def loss(x: Any) -> Any:
+        spd = x @ wg.matrix_transpose(x) + 3.0 * wg.eye(5)
+        return wg.sum(wg.linalg.cholesky(spd)) + wg.linalg.det(spd) * 1e-3 + wg.sum(wg.sort(x))
+
+    return traced(wg.value_and_grad(loss), x)
 
 
-class Checked(Report):
-    """A report that has each pass's program checked."""
-
-    def add(self, name: str, program: Program) -> None:
-        super().add(name, program)
-        verify(program)
-
-
-def simplified(
-    program: Program,
-    arrays: Sequence[Sequence[Array]],
-    agree: Callable[[Array, Array], bool] = same_bits,
-) -> tuple[Program, Report]:
-    """The simplified program, checked to be well formed and to compute the same on some inputs."""
-    report = Checked()
-    found = simplify(program, report)
-    assert [t.spec for t in found.outputs] == [t.spec for t in program.outputs]
-    for inputs in arrays:
-        with np.errstate(all="ignore"):
-            pairs = zip(evaluate(program, inputs), evaluate(found, inputs), strict=True)
-            for before, after in pairs:
-                assert agree(before, after), f"{before}\nbecame\n{after}\n{program}\n{found}"
-    return found, report
+ALL: dict[str, Callable[[], Traced]] = {
+    f.__name__: f for f in (mlp, cnn, attention, pinn, linear_algebra)
+}

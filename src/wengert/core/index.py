@@ -157,6 +157,8 @@ def _parted(index: Index, shape: Shape, sizes: Callable[[int], int]) -> list[Ind
     """A place in a dense array of `shape` as one index an axis."""
     if len(shape) == 1:
         return [index]
+    if 0 in shape:
+        return [ZERO] * len(shape)
     steps = strides_of(shape)
     parts = [ZERO] * len(shape)
     for var, c in index.terms:
