@@ -156,23 +156,51 @@ def wengert_many(inputs: Arrays, setting: Setting) -> Case:
     import wengert as wg
 
     model = training.wengert_model(network(wg.nn), inputs)
-    opt = wg.optim.functional(wg.optim.Adam, lr=LR)
-    state = opt.init(model)
+    opt = wg.optim.Adam(model.parameters(), lr=LR)
     xs, ys = wg.asarray(inputs["x"]), wg.asarray(inputs["y"])
 
-    def objective(model: Any, x: Any, y: Any) -> Any:
-        return wg.nn.functional.mse_loss(model(x), y)
+    def step(carry: None, batch: Any) -> Any:
+        x, y = batch
+        loss = wg.nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        opt.step()
+        opt.zero_grad()
+        return carry, loss
 
     @wg.jit
-    def train(model: Any, state: Any, xs: Any, ys: Any) -> Any:
+    def train(xs: Any, ys: Any) -> Any:
+        return wg.scan(step, None, (xs, ys))[1]
+
+    call = partial(train, xs, ys)
+    return Case(call, lambda: {"losses": call().numpy()[:CHECKED]}, steps=MANY)
+
+
+def wengert_functional(inputs: Arrays, setting: Setting) -> Case:
+    """The same with parameters and state handed from step to step."""
+    import wengert as wg
+
+    model = training.wengert_model(network(wg.nn), inputs)
+    opt = wg.optim.functional(wg.optim.Adam, lr=LR)
+    start = dict(model.named_parameters())
+    state = opt.init(start)
+    xs, ys = wg.asarray(inputs["x"]), wg.asarray(inputs["y"])
+
+    def objective(p: Any, x: Any, y: Any) -> Any:
+        h = wg.tanh(wg.nn.functional.linear(x, p["0.weight"], p["0.bias"]))
+        h = wg.tanh(wg.nn.functional.linear(h, p["2.weight"], p["2.bias"]))
+        out = wg.nn.functional.linear(h, p["4.weight"], p["4.bias"])
+        return wg.nn.functional.mse_loss(out, y)
+
+    @wg.jit
+    def train(params: Any, state: Any, xs: Any, ys: Any) -> Any:
         def step(carry: Any, batch: Any) -> Any:
-            model, state = carry
-            loss, grads = wg.value_and_grad(objective)(model, *batch)
-            return opt.update(grads, state, model), loss
+            params, state = carry
+            loss, grads = wg.value_and_grad(objective)(params, *batch)
+            return opt.update(grads, state, params), loss
 
-        return wg.scan(step, (model, state), (xs, ys))
+        return wg.scan(step, (params, state), (xs, ys))
 
-    call = partial(train, model, state, xs, ys)
+    call = partial(train, start, state, xs, ys)
     return Case(call, lambda: {"losses": call()[1].numpy()[:CHECKED]}, steps=MANY)
 
 
@@ -218,6 +246,7 @@ SINGLE: dict[str, Version] = {
     "jax": jax,
     "jax flat": jax,
 }
+LOOPS: dict[str, Version] = {"wengert": wengert_many, "wengert functional": wengert_functional}
 MANY_STEPWISE = {name: stepwise(version) for name, version in SINGLE.items()}
 
 WORKLOADS = (
@@ -233,7 +262,7 @@ WORKLOADS = (
         "tiny-many",
         "the same, 1000 steps a call; peers called step by step",
         partial(inputs, MANY),
-        {"wengert": wengert_many, **MANY_STEPWISE},
+        {**LOOPS, **MANY_STEPWISE},
         25.0,
         40.0,
     ),
@@ -241,6 +270,6 @@ WORKLOADS = (
         "tiny-loop",
         "the same, 1000 steps a call; peers too (`lax.scan`)",
         partial(inputs, MANY),
-        {"wengert": wengert_many, "jax": jax_many, "jax flat": jax_many},
+        {**LOOPS, "jax": jax_many, "jax flat": jax_many},
     ),
 )
