@@ -58,6 +58,7 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"wengert\.")
 
 if _t.TYPE_CHECKING:
     from wengert import data, diagnostics, nn, optim, train
+    from wengert.compiler.control import fori_loop, scan
     from wengert.compiler.jit import jit
     from wengert.compiler.threads import get_num_threads, set_num_threads
     from wengert.diagnostics.gradcheck import gradcheck
@@ -66,7 +67,9 @@ if _t.TYPE_CHECKING:
 _ON_DEMAND = ("data", "diagnostics", "nn", "optim", "train")
 _ELSEWHERE = {  # functions of such rooms
     "gradcheck": "diagnostics.gradcheck",
+    "fori_loop": "compiler.control",
     "jit": "compiler.jit",
+    "scan": "compiler.control",
     "get_num_threads": "compiler.threads",
     "set_num_threads": "compiler.threads",
 }

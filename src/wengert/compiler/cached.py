@@ -20,6 +20,7 @@ from wengert.compiler.wiring import Assembly
 from wengert.core.live import Holder, clock
 from wengert.core.state import state
 from wengert.core.tensor import Tensor
+from wengert.core.variable import Follower
 
 
 class Owner(Protocol):
@@ -247,6 +248,8 @@ class Differentiable(Cached):
         outs = invoke(self.compiled, operands)
         for write in wiring.writes:
             write.box.assign(outs[write.output].detach())
+            if isinstance(write.box, Follower):
+                write.box.publish()
         for gradient in wiring.grads:
             if gradient.changed:
                 at = gradient.output

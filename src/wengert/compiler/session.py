@@ -118,8 +118,9 @@ class Session(Trace):
     holders : modules, optimizers … that took part, in order
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Trace | None = None) -> None:
         super().__init__()
+        self.parent = parent  # of a loop's body: the trace that the loop is in
         self.boxes: dict[int, Box] = {}
         self.made: list[Box] = []
         self.arguments: list[Box] = []
@@ -148,7 +149,7 @@ class Session(Trace):
                 assert box.start is not None
                 self.leaves.add(box.start)
             box.enter(tensor)
-        live.tracing.real = Stand(stands_for)
+        self.before_real, live.tracing.real = live.tracing.real, Stand(stands_for)
         self.starts = {box.start for box in self.boxes.values()}
         self.begin = next_id()
         self.outer = None
@@ -160,6 +161,8 @@ class Session(Trace):
         for box in (*self.boxes.values(), *self.made):
             box.leave()
         live.tracing.owner = self.before_owner
+        if self.parent is not None:
+            live.tracing.real = self.before_real
         live.tracing.lock.release()
 
     def argument(self, given: Tensor) -> Tensor:
@@ -236,15 +239,23 @@ class Session(Trace):
             )
 
     def reach(self, holder: Any) -> None:
-        if id(holder) not in self.holders:
+        if self.parent is not None:
+            self.parent.reach(holder)
+        elif id(holder) not in self.holders:
             self.holders[id(holder)] = holder
 
     def on_new_holder(self, holder: Any) -> None:
         """Called where a module is made inside: its attributes are the function's own affair."""
+        if self.parent is not None:
+            self.parent.on_new_holder(holder)
+            return
         self.holders[id(holder)] = holder  # keeps it alive, so that its id stays its own
         self.new_holders.add(id(holder))
 
     def on_setting(self, holder: Any, name: str) -> None:
+        if self.parent is not None:
+            self.parent.on_setting(holder, name)
+            return
         key = id(holder), name
         if id(holder) not in self.new_holders and key not in self.settings:
             before = holder.__dict__.get(name, _MISSING)

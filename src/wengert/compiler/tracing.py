@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,19 +51,9 @@ class Traced:
         return any(self._reaches(o._node, starts) for o in self.tensors)
 
     def _reaches(self, node: Node | None, starts: set[Node]) -> bool:
-        seen: set[Node] = set()
-        stack = [node]
-        while stack:
-            node = stack.pop()
-            if node is None or node in seen or node in self.session.released:
-                continue
-            seen.add(node)
-            if node in starts:
+        for found in differentiable_above(node, self.session.released):
+            if found in starts or found.op is leaf or self.is_outside(found):
                 return True
-            if node.op is leaf or self.is_outside(node):
-                return True
-            if carries_cotangent(node):
-                stack.extend(node.parents)
         return False
 
     def is_outside(self, node: Node) -> bool:
@@ -91,6 +81,21 @@ class Traced:
             for name, box in holder._named_boxes():
                 names.setdefault(id(box), name)
         return names
+
+
+def differentiable_above(node: Node | None, released: set[Node]) -> Iterator[Node]:
+    """A node and those above it that a backward pass from it would come to, had it not gone there
+    before and released them."""
+    seen: set[Node] = set()
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen or node in released:
+            continue
+        seen.add(node)
+        yield node
+        if carries_cotangent(node):
+            stack.extend(node.parents)
 
 
 def is_result(x: Any) -> bool:
