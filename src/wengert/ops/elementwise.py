@@ -190,7 +190,9 @@ def _power(x: Array, exponent: float) -> Any:
     if exponent == 3:
         return x * x * x
     if x.dtype.kind in "iu":
-        return _pow(x, np.asarray(exponent))
+        if exponent < 0:
+            raise _negative_exponent(f"{describe(x)} to the power of {exponent}")
+        return np.power(x, np.asarray(exponent, x.dtype))
     return _root(x) if exponent == 0.5 else np.power(x, x.dtype.type(exponent))
 
 
@@ -211,7 +213,7 @@ def raised(x: Tensor, exponent: float) -> Tensor:
 
 def _lower_power(k: Any, x: Any, exponent: float) -> Any:
     if not k.is_float and exponent < 0:
-        raise _negative_exponent(f"{k.dtype} to the power of {exponent}")
+        raise _negative_exponent(f"{k.dtype} array to the power of {exponent}")
     return k.power(x, exponent)
 
 

@@ -8,6 +8,7 @@ multiply-add, rounding, halves) is written with what it has.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, Self
@@ -237,13 +238,14 @@ class Arithmetic:
 
     def copysign(self, x: Operand, y: Value) -> Value:
         """|x| with the sign of y."""
-        return self.f.intrinsic("copysign", self.f.like(y, x), y)
+        # Not by the intrinsic: LLVM 22 fails on it where a bfloat16 was widened to make y.
+        size = self.abs(x) if isinstance(x, Value) else self.constant(y, math.fabs(x))
+        size = self.bits(size)
+        return self.from_bits(size | (self.bits(y) & _sign_bit(y)))
 
     def flip_sign(self, x: Value, y: Value) -> Value:
         """x, negated where y has a minus sign."""
-        form = FORMATS[x.element]
-        sign = -(1 << (types.BITS[form.integer] - 1))
-        return self.from_bits(self.bits(x) ^ (self.bits(y) & sign))
+        return self.from_bits(self.bits(x) ^ (self.bits(y) & _sign_bit(y)))
 
     def sign(self, x: Value) -> Value:
         """−1, 0 or 1; NaN for NaN."""
@@ -374,3 +376,7 @@ class Arithmetic:
             if exponent:
                 x = x * x
         return self.constant(x, 1) if out is None else out
+
+
+def _sign_bit(x: Value) -> int:
+    return -(1 << (types.BITS[FORMATS[x.element].integer] - 1))

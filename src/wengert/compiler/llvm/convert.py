@@ -17,7 +17,6 @@ from wengert.core import dtypes
 from wengert.core.dtypes import DType
 
 HALVES = (dtypes.float16, dtypes.bfloat16)
-I16 = "i16"
 
 
 # -- between dtypes ----------------------------------------------------------------------------
@@ -120,17 +119,17 @@ def pack(k: Arithmetic, x: Value, dtype: DType) -> Value:
     if dtype == dtypes.bool:
         return k.f.cast("zext", x, t)
     if dtype == dtypes.bfloat16:
-        return k.f.cast("bitcast", k.f.cast("trunc", _upper_half(k, x), vector(x.lanes, I16)), t)
+        return k.f.cast("trunc", _upper_half(k, x), t)
     if dtype != dtypes.float16:
         return x
     if k.can.halves:
-        return k.f.cast("fptrunc", x, t)
+        return k.f.cast("bitcast", k.f.cast("fptrunc", x, vector(x.lanes, types.F16)), t)
     even = _round_float16(k, x)
     # Scaled so that float16's bits stand at the upper end: its small numbers are float32's.
     bits = k.bits(k.abs(even) * 2.0**-112) >> 13
     special = k.select(k.isnan(x), k.constant(bits, 0x7E00), k.constant(bits, 0x7C00))
     bits = k.select(k.isfinite(even), bits, special) | ((k.bits(even) >> 16) & 0x8000)
-    return k.f.cast("bitcast", k.f.cast("trunc", bits, vector(x.lanes, I16)), t)
+    return k.f.cast("trunc", bits, t)
 
 
 def unpack(k: Arithmetic, raw: Value, dtype: DType) -> Value:
@@ -140,9 +139,9 @@ def unpack(k: Arithmetic, raw: Value, dtype: DType) -> Value:
     if dtype not in HALVES:
         return raw
     if dtype == dtypes.float16 and k.can.halves:
-        return k.f.cast("fpext", raw, vector(raw.lanes, F32))
-    bits = k.f.cast("bitcast", raw, vector(raw.lanes, I16))
-    bits = k.f.cast("zext", bits, vector(raw.lanes, I32))
+        half = k.f.cast("bitcast", raw, vector(raw.lanes, types.F16))
+        return k.f.cast("fpext", half, vector(raw.lanes, F32))
+    bits = k.f.cast("zext", raw, vector(raw.lanes, I32))
     if dtype == dtypes.bfloat16:
         return k.from_bits(bits << 16)
     size = bits & 0x7FFF

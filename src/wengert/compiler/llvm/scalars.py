@@ -179,7 +179,7 @@ class Scalars(Arithmetic):
         """x to the power of a constant; of integers, one that is not negative."""
         if not self.is_float:
             return self.integer_power(x, int(exponent))
-        return power.constant_power(self, x, exponent)
+        return power.constant_power(self, x, float(self.dtype.type(exponent)))
 
     def floor_divide(self, x: Value, y: Value) -> Value:
         """⌊x/y⌋; 0 for integers divided by 0."""

@@ -33,15 +33,16 @@ _STORED = {
     dtypes.uint16: "i16",
     dtypes.uint32: "i32",
     dtypes.uint64: "i64",
-    dtypes.float16: "half",
-    dtypes.bfloat16: "bfloat",
+    dtypes.float16: "i16",  # its bits; `convert` knows what they mean
+    dtypes.bfloat16: "i16",
     dtypes.float32: "float",
     dtypes.float64: "double",
 }
 
 
 def stored(dtype: DType) -> str:
-    """The type that an array of this dtype has in memory. Bools take a byte, 0 or 1."""
+    """The type that an array of this dtype has in memory. Bools take a byte, 0 or 1; halves are
+    loaded and stored as bits, since LLVM has gaps where a processor does not know them."""
     return _STORED[dtype]
 
 

@@ -13,7 +13,7 @@ def fmod(k: Arithmetic, x: Value, y: Value) -> Value:
     """x − n·y for the whole n towards 0: exact, with the sign of x.
 
     Long division with as many binary digits of the quotient at once as a number holds, until in
-    every lane the rest is less than |y|: one round for quotients below 2²³ (2⁵²).
+    every lane the rest is less than |y|: one round for quotients below 2²² (2⁵¹).
     """
     form, f = FORMATS[x.element], k.f
     size, by = k.abs(x), k.abs(y)
@@ -23,7 +23,7 @@ def fmod(k: Arithmetic, x: Value, y: Value) -> Value:
     again, done = f.label("divide"), f.label("divided")
     f.jump(again)
     f.place(again)
-    rest.set(_one_round(k, rest.get(), by, form.digits - 1))
+    rest.set(_one_round(k, rest.get(), by, form.digits))
     f.branch(k.any(k.ge(rest.get(), by)), again, done)
     f.place(done)
     return k.select(valid, k.copysign(rest.get(), x), float("nan"))
