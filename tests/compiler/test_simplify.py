@@ -69,6 +69,15 @@ FOLDING = [
     case("view of filled", lambda x: x + wg.full((2, 12), 3.0).T.reshape((24,)), [v], "add"),
     case("sum of ones", lambda x: x * wg.sum(wg.ones((1000,))), [v], "mul"),
     case("max of filled", lambda x: x * wg.max(wg.full((9, 9), 2.5)), [v], "mul"),
+    case(
+        "no entries",
+        lambda x: wg.concat([wg.exp(x), x[::2].T + x.sum()]),
+        [f32(0, 0)],
+        "concatenate",
+    ),
+    case(
+        "no rows", lambda x: (x.sum(axis=0), wg.prod(x, axis=0), wg.all(x > 0.0)), [f32(0, 3)], ""
+    ),
     case("small table", lambda x: x + wg.cumulative_sum(wg.arange(24.0)), [v], "add"),
 ]
 

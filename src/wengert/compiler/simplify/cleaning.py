@@ -10,6 +10,7 @@ from wengert.compiler.ir import Term
 from wengert.compiler.simplify.build import Builder, any_rule, is_pointwise, rule
 from wengert.compiler.simplify.facts import holds
 from wengert.core import dtypes
+from wengert.core.lowering import Reduction, View
 
 KEPT = 4096  # entries of a result that is worked out here
 READ = 1 << 20  # entries of the operands that this may read
@@ -49,6 +50,23 @@ def fold_constants(b: Builder, t: Term) -> Term | None:
     if uniform:
         return b.filled(found.reshape(-1)[0], t.spec)
     return b.constant(found)
+
+
+@any_rule
+def nothing_at_all(b: Builder, t: Term) -> Term | None:
+    """An array without entries is known. (An op that looks at indices is left to do so.)"""
+    if 0 not in t.shape or t.op is None or t.op.several:
+        return None
+    plain = is_pointwise(t.op) or isinstance(t.op.lower, (View, Reduction))
+    return b.filled(0, t.spec) if plain else None
+
+
+@rule("sum", "prod", "any", "all")
+def reduce_nothing(b: Builder, t: Term) -> Term | None:
+    """An empty sum is 0, an empty product 1."""
+    if 0 not in t.args[0].shape:
+        return None
+    return b.filled(t.name in ("prod", "all"), t.spec)
 
 
 @rule("reshape", "permute", "broadcast_to", "slice", "flip")
