@@ -24,7 +24,6 @@ from wengert.core.index import ZERO, Index, Indices, NotAffine, Place
 from wengert.core.lowering import Indexed, Pointwise, Reduction, View
 from wengert.core.spec import Shape
 
-
 _ANY = (-(1 << 62), 1 << 62)  # what a computed index may be
 
 
@@ -276,7 +275,7 @@ class Builder:
             terms = tuple([(v, c // n) for v, c in index.terms])
             return Index(terms, index.const // n), None
         place = self.position(index)
-        whole = self.apply(_quotient, place, dtype=dtypes.int64, params={"n": n})
+        whole = self.apply(floor_divide, place, dtype=dtypes.int64, params={"n": n})
         return Index.of(whole), self.apply(_divides, place, dtype=dtypes.bool, params={"n": n})
 
     def quotient(self, index: Index, n: int) -> Index:
@@ -287,7 +286,7 @@ class Builder:
         if low >= 0 and high < n:
             return Index(tuple([(v, c // n) for v, c in whole.terms]), whole.const // n)
         params = {"n": n}
-        found = self.apply(_quotient, self.position(index), dtype=dtypes.int64, params=params)
+        found = self.apply(floor_divide, self.position(index), dtype=dtypes.int64, params=params)
         low, high = self.bounds(index)
         self.limits[found] = low // n, high // n
         return Index.of(found)
@@ -386,7 +385,8 @@ def _fed(k: Any, x: Any, position: Any, rule: Reduction) -> Any:
     return rule.finish(k, rule.feed(k, x, position))
 
 
-def _quotient(k: Any, x: Any, n: int) -> Any:
+def floor_divide(k: Any, x: Any, n: int) -> Any:
+    """x over n, for indices."""
     return x // n
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from wengert.compiler.form import Address, Form
 from wengert.compiler.kernels.base import address, share, step
-from wengert.compiler.llvm import convert
+from wengert.compiler.llvm import convert, spread
 from wengert.compiler.llvm.emit import Module, Value, Variable
 from wengert.compiler.llvm.scalars import Scalars
 from wengert.compiler.llvm.types import I1, I64, computed, stored, vector
@@ -53,10 +53,12 @@ def work_of(form: Form) -> int:
 
 def emit_nest(module: Module, name: str, form: Form, slot_dtypes: Sequence[DType]) -> None:
     """Write the step of a nest into a module."""
-    _Writer(module, name, form, slot_dtypes).write()
+    Writer(module, name, form, slot_dtypes).write()
 
 
-class _Writer:
+class Writer:
+    """Writes the step of one nest."""
+
     def __init__(self, module: Module, name: str, form: Form, slot_dtypes: Sequence[DType]) -> None:
         self.form, self.slot_dtypes = form, slot_dtypes
         self.f, self.args, self.thread, self.threads = step(module, name)
@@ -372,7 +374,7 @@ class _Writer:
     def _finish(self, r: Reduce, values: list[Value], copy: int) -> None:
         k = self.scalars(r.arg.dtype, r.result.dtype)
         found = r.rule.finish(k, values)
-        key = (r.result, copy if self._is_vector(r.result) else 0)
+        key = (r.result, copy if self.is_vector(r.result) else 0)
         self.scope.values[key] = found
 
     # -- stores ------------------------------------------------------------------------------
@@ -395,8 +397,8 @@ class _Writer:
             if check.holds.stage != stage or not here:
                 continue
             report = self.base[len(self.form.slots) + number]
-            for copy in range(self.copies if self._is_vector(check.holds) else 1):
-                holds, value = self.value(check.holds, copy), self.value(check.value, copy)
+            for copy in range(self.copies if self.is_vector(check.holds) else 1):
+                holds, value = (self.value(check.holds, copy), self.value(check.value, copy))
                 if not holds.lanes:
                     bad = holds ^ True
                 else:
@@ -418,7 +420,7 @@ class _Writer:
         return f.op(I64, f"extractelement {values.type} {values}, i64 {wide}")
 
     def _moves(self, at: Address) -> bool:
-        return self._vector_step(at) != 0
+        return self.vector_step(at) != 0
 
     def _store(self, at: Address, point: Point, copy: int) -> None:
         f = self.f
@@ -427,7 +429,7 @@ class _Writer:
         t = stored(dtype)
         value = self._to_memory(value, point.dtype, dtype)
         where = self._place(at, t, copy)
-        vector_step = self._vector_step(at)
+        vector_step = self.vector_step(at)
         if vector_step == 0:
             assert not value.lanes
             f.store(value, where)
@@ -455,7 +457,7 @@ class _Writer:
             if p.kind == "result" or p.stage > self.stage or not self.depths[p] <= self.opened:
                 continue
             if not self._lazy(p) and self.scope.find((p, 0)) is None:
-                for copy in range(self.copies if self._is_vector(p) else 1):
+                for copy in range(self.copies if self.is_vector(p) else 1):
                     self.value(p, copy)
 
     def _lazy(self, p: Point) -> bool:
@@ -463,7 +465,8 @@ class _Writer:
         loops = self.form.reduced if self.form.reduced else {self.form.vector}
         return bool(self.depths[p] & frozenset(x for x in loops if x is not None))
 
-    def _is_vector(self, p: Point) -> bool:
+    def is_vector(self, p: Point) -> bool:
+        """Whether a point has a value for each lane."""
         return self.form.vector in self.depths[p]
 
     def value(self, p: Point, copy: int = 0) -> Value:
@@ -471,27 +474,27 @@ class _Writer:
         stack = [p]
         while stack:
             top = stack[-1]
-            key = (top, copy if self._is_vector(top) else 0)
+            key = (top, copy if self.is_vector(top) else 0)
             if self.scope.find(key) is not None:
                 stack.pop()
                 continue
             missing = [
                 a
                 for a in top.args
-                if self.scope.find((a, copy if self._is_vector(a) else 0)) is None
+                if self.scope.find((a, copy if self.is_vector(a) else 0)) is None
             ]
             if missing:
                 stack += missing
                 continue
             self.scope.values[key] = self._write(top, copy)
             stack.pop()
-        found = self.scope.find((p, copy if self._is_vector(p) else 0))
+        found = self.scope.find((p, copy if self.is_vector(p) else 0))
         assert found is not None
         return found
 
     def _write(self, p: Point, copy: int) -> Value:
         f = self.f
-        args = [self.scope.find((a, copy if self._is_vector(a) else 0)) for a in p.args]
+        args = [self.scope.find((a, copy if self.is_vector(a) else 0)) for a in p.args]
         given = [a for a in args if a is not None]
         assert len(given) == len(args)
         if p.kind == "number":
@@ -501,10 +504,10 @@ class _Writer:
         if p.kind == "load":
             return self._load(p, copy)
         if p.kind == "index":
-            return self._index(self.form.indices[p.number], copy, self._is_vector(p))
+            return self._index(self.form.indices[p.number], copy, self.is_vector(p))
         if p.kind == "inside":
             return self._inside(p, copy)
-        if self._is_vector(p):
+        if self.is_vector(p):
             given = [self._as_vector(a) for a in given]
         if p.kind == "cast":
             source = p.args[0].dtype
@@ -521,7 +524,7 @@ class _Writer:
     def _as_vector(self, x: Value) -> Value:
         return x if x.lanes else self.f.splat(x, self.lanes)
 
-    def _vector_step(self, a: Address) -> int:
+    def vector_step(self, a: Address) -> int:
         """How far neighbouring lanes are apart in memory; 0 outside of the vector loop."""
         v = self.form.vector
         return a.steps[v] if v is not None and v in self.opened else 0
@@ -533,8 +536,8 @@ class _Writer:
         for level, c in enumerate(a.steps):
             if c and level in self.opened:
                 total = total + self.loop_values[level] * c
-        if copy and self._vector_step(a):
-            total = total + copy * self.lanes * self._vector_step(a)
+        if copy and self.vector_step(a):
+            total = total + copy * self.lanes * self.vector_step(a)
         for point, c in a.values:
             value = self.value(point, copy)
             if not value.lanes:
@@ -565,7 +568,7 @@ class _Writer:
         total = self._scalar_part(a, copy)
         if not wide:
             return total
-        step = self._vector_step(a)
+        step = self.vector_step(a)
         lanes = self._lane_part(a, copy)
         out = f.splat(total, self.lanes)
         if step:
@@ -574,7 +577,7 @@ class _Writer:
 
     def _inside(self, p: Point, copy: int) -> Value:
         f = self.f
-        index = self._index(self.form.indices[p.number], copy, self._is_vector(p))
+        index = self._index(self.form.indices[p.number], copy, self.is_vector(p))
         _, low, high = p.info
         shifted = index - low if low else index
         return f.compare("ult", shifted, high - low)
@@ -585,10 +588,15 @@ class _Writer:
         a = self.form.loads[p.number]
         dtype = self.slot_dtypes[a.slot]
         t = stored(dtype)
-        step, lanes = self._vector_step(a), self._lane_part(a, copy)
         conditions = [self.value(c, copy) for c in p.info.conditions]
-        if not self._is_vector(p):
+        if not self.is_vector(p):
             return self._from_memory(self._load_one(a, t, conditions, copy), dtype)
+        if self._is_spread(a):
+            holds = conditions if self.mask is None else [self.mask, *conditions]
+            found = spread.load(self, a, t, holds, copy)
+            if found is not None:
+                return self._from_memory(found, dtype)
+        step, lanes = self.vector_step(a), self._lane_part(a, copy)
         mask = self.mask
         for c in conditions:
             c = self._as_vector(c)
@@ -609,6 +617,20 @@ class _Writer:
         )
         every = mask if mask is not None else f.constant(vector(self.lanes, I1), True)
         return self._from_memory(f.gather(wide, spots, every), dtype)
+
+    def _is_spread(self, a: Address) -> bool:
+        """Whether the lanes' entries are neither all one nor next to each other."""
+        return self.vector_step(a) not in (0, 1) or any(self.is_vector(v) for v, _ in a.values)
+
+    def first_place(self, a: Address, t: str, copy: int) -> Value:
+        """The address of the first lane's entry."""
+        f = self.f
+        total = self._scalar_part(a, copy)
+        for point, c in a.values:
+            value = self.value(point, copy)
+            if value.lanes:
+                total = total + self._as_i64(f.extract(value, 0), point.dtype) * c
+        return f.at(self.base[a.slot], total, t)
 
     def _load_one(self, a: Address, t: str, conditions: list[Value], copy: int) -> Value:
         f = self.f
