@@ -114,7 +114,7 @@ def _max_pool(
 ) -> Any:
     x, single = spatial(op, floating(op, input), count)
     at_ = _Windows(op, x, count, kernel, stride, padding, dilation, ceil_mode)
-    how = {"size": at_.size, "stride": at_.stride, "dilation": at_.dilation}
+    how: dict[str, Any] = {"size": at_.size, "stride": at_.stride, "dilation": at_.dilation}
     how["padding"] = at_.around(x.shape[2:])
     where: Tensor = argmax_windows(x, **how)
     out = unbatched(take_windows(x, where, **how), single)
