@@ -123,6 +123,18 @@ def test_the_kind_of_pool(monkeypatch):
         threads.default_kind()
 
 
+def joined(pool, count):
+    """How many threads take part in a program that asks for so many."""
+    counts = np.zeros((8, 8), np.int64)
+    table = Table(counts)
+    program = Steps()
+    program.call(at("join"), table.address)
+    assert pool.run(program.finish(), count) == 0
+    taking_part = np.count_nonzero(counts[:, 0])
+    assert (counts[:taking_part, 0] == taking_part).all()
+    return taking_part
+
+
 # -- workers -------------------------------------------------------------------------------------
 
 
@@ -220,18 +232,12 @@ def test_two_threads_of_the_user_at_once(pool):
     first = threading.Thread(target=pool.run, args=(program, 3))
     first.start()
     assert entered.wait(20)
-    counts = np.zeros((8, 8), np.int64)
-    table = Table(counts)
-    joined = Steps()
-    joined.call(at("join"), table.address)
-    pool.run(joined.finish(), 3)
-    assert counts[:, 0].tolist() == [1] + [0] * 7
+    assert joined(pool, 3) == 1
     check(pool, 3)
     leave.set()
     first.join()
     np.testing.assert_array_equal(array, expected)
-    pool.run(joined.finish(), 3)
-    assert counts[:, 0].tolist() == [3] * 3 + [0] * 5
+    assert joined(pool, 3) == 3
 
 
 def test_many_threads_of_the_user(pool):
@@ -308,11 +314,16 @@ def test_after_a_fork_the_child_makes_its_own_workers(pool):
 def test_a_fork_in_the_middle_of_a_run(pool):
     """The child has only the thread that forked, and the traces of a run that will never end."""
     codes = []
+
+    def work() -> None:
+        check(pool, 3)
+        assert joined(pool, 3) == 3, "the parent's run does not hold the workers here"
+
     program, array, expected = rotations(30)
     whole = Steps()
     for table in program.keep * 5:
         whole.call(at("rotate"), table.address)
-    whole.library(lambda _: codes.append(in_child(lambda: check(pool, 3))))
+    whole.library(lambda _: codes.append(in_child(work)))
     for table in program.keep * 10:
         whole.call(at("rotate"), table.address)
     assert pool.run(whole.finish(), 3) == 0
