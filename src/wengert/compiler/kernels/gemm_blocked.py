@@ -24,7 +24,7 @@ from wengert.compiler.kernels.gemm_common import (
 from wengert.compiler.kernels.gemm_dots import DOTS_PANEL
 from wengert.compiler.kernels.gemm_grid import grid_table
 from wengert.compiler.kernels.gemm_problem import Axis, Problem
-from wengert.compiler.kernels.microkernel import tile_for
+from wengert.compiler.kernels.microkernel import MICRO_ARGS, Micro, tile_for
 from wengert.compiler.kernels.packing import pitch_of
 from wengert.compiler.llvm.emit import Function, Module, Value
 from wengert.compiler.llvm.types import PTR, computed, size_of
@@ -39,6 +39,8 @@ DEPTH_WHOLE = 768  # k up to here is one block,
 DEPTH_BLOCK = 512  # longer ones are cut into about so much
 BYTES_OF_A = 1 << 18  # of a block of rows, to stay in a core's L2 cache
 BYTES_OF_B = 1 << 20  # of a packed block of columns
+LARGE_A = 3 << 19  # bytes of all of a or b that are too many for the L2 cache
+LARGE_B = 5 << 18
 
 
 class Blocked:
@@ -62,9 +64,10 @@ class Blocked:
         self.panel = self.vectors * tile.lanes
         self.panels = -(-p.columns // self.panel)
         self.depth = max(1, p.depth if self.staged else _depth_block(p.cut))
+        self.tiles = -(-p.rows // tile.rows)
         rows = BYTES_OF_A // (tile.rows * self.depth * size)
         panels = BYTES_OF_B // (self.panel * self.depth * size)
-        self.row_block = max(1, min(-(-p.rows // tile.rows), rows))
+        self.row_block = max(1, min(self.tiles, rows))
         self.column_block = max(1, min(self.panels, panels))
         self.pack_a, self.pack_b = self._packing()
         slack = tile.lanes * size
@@ -76,15 +79,24 @@ class Blocked:
         self.own = self.buffer_at + (tile.rows * self.panel * size if self.staged else 0)
 
     def _packing(self) -> tuple[int, int]:
-        """From how many panels on a is packed, and from how many tiles on b."""
-        p = self.p
+        """From how many panels on a is packed, and from how many tiles on b.
+
+        To pack a panel takes as long as a tile. Caches are so good at strides that it pays only
+        where a panel is used often and does not stay in the L2 cache, or where its rows, some power
+        of two apart, compete for few places in it.
+        """
+        p, size = self.p, size_of(self.element)
         if self.half:
             return 0, 0
-        if p.row_a == 1 and p.column_a != 1 and p.rows > 1:
-            a = 4
-        else:
-            a = NEVER if p.column_a == 1 or self.panels < 4 else 4
-        return a, 4
+        a, b = NEVER, 64 if p.depth * p.columns * size > LARGE_B else 128
+        fresh = p.count > 1 and p.column_a == 1 and self.depth >= 128  # no b is there for long
+        if fresh or (self.depth >= 512 and p.row_b * size % 4096 == 0):
+            b = 32
+        if p.column_a != 1 and p.rows > 1:
+            far = p.depth * p.column_a * size >= LARGE_A and p.column_a * size % 2048 == 0
+            if p.row_a != 1 or far:
+                a = 4
+        return (a if self.panels >= a else NEVER), b
 
     @property
     def workspace(self) -> Workspace:
@@ -112,14 +124,35 @@ class Blocked:
         """The step that multiplies."""
         p, dtype = self.p, self.gemm.dtype
         packs = self.pack_b < NEVER
-        shape = (p.count * p.parts, p.rows, self.tile.rows, self.panels, self.vectors, packs)
+        shape = (p.count * p.parts, self.tiles, self.panels, packs)
         grid = _bytes(module, f"{name}_grid", grid_table(*shape))
         place = _integers(module, f"{name}_sizes", self._description(self.cut))
         f, args, thread, threads = step(module, name)
         module.declare(driver_name(dtype), "void", DRIVER_ARGS)
-        given = [_symbol(f, place), _symbol(f, grid), _symbol(f, epilogue)]
+        given = [_symbol(f, x) for x in (place, grid, self._micros(module, name), epilogue)]
         f.call(driver_name(dtype), [*given, args, thread, threads])
         f.ret()
+
+    def _micros(self, module: Module, name: str) -> str:
+        """A table of the micro-kernels: of full panels, higher and lower; of the last panel."""
+        p, lanes = self.p, self.tile.lanes
+        height, higher = divmod(p.rows, self.tiles)
+        tail = p.columns % self.panel
+        widths = [self.panel if p.columns >= self.panel else 0, tail]
+        found = []
+        for width in widths:
+            for rows, there in ((height + 1, higher > 0), (height, higher < self.tiles)):
+                if width and there:
+                    partial = width % lanes > 0
+                    micro = Micro(self.element, rows, -(-width // lanes), partial)
+                    module.libraries.add(micro.name)
+                    module.declare(micro.name, "void", MICRO_ARGS)
+                    found.append(f"@{micro.name}")
+                else:
+                    found.append("null")
+        inside = ", ".join(f"ptr {x}" for x in found)
+        module.globals.append(f"@{name}_tiles = internal constant [4 x ptr] [{inside}]")
+        return f"{name}_tiles"
 
     def _description(self, parts: bool) -> list[int]:
         """The driver's table; of the parts of a cut k, or of the result."""
@@ -149,7 +182,9 @@ class Blocked:
             "alpha": struct.unpack("<q", struct.pack("<d", gemm.alpha))[0],
             "staged": int(self.staged),
             "panel": self.panel,
-            "tile_rows": self.tile.rows,
+            "tiles": self.tiles,
+            "height": p.rows // self.tiles,
+            "higher": p.rows % self.tiles,
             "depth_block": self.depth,
             "row_block": self.row_block,
             "column_block": self.column_block,
@@ -200,7 +235,7 @@ class DotRows(Blocked):
         self.staged = False
         self.panel = min(p.columns, DOTS_PANEL)
         self.depth = p.depth
-        self.row_block = self.column_block = 1
+        self.row_block = self.column_block = self.tiles = 1
         self.pack_a = int(self.half or p.column_a != 1)
         self.pack_b = NEVER
         self.b_at = self.buffer_at = 0

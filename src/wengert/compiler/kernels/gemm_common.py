@@ -26,7 +26,9 @@ FIELDS = (
     "alpha",  # bits of a float64
     "staged",  # whether tiles go through a buffer: for half precision, and for alpha
     "panel",  # columns of a panel
-    "tile_rows",  # the most rows of a tile
+    "tiles",  # tiles that a panel is cut into,
+    "height",  # the rows of each,
+    "higher",  # and how many of them, the first ones, have one row more
     "depth_block",
     "row_block",  # in tiles
     "column_block",  # in panels
@@ -44,7 +46,8 @@ FIELDS = (
 AT = {name: i for i, name in enumerate(FIELDS)}
 GRID_THREADS = 64  # more threads than that do not help one product
 
-DRIVER_ARGS = (PTR, PTR, PTR, PTR, I64, I64)  # description, grid, epilogue, args, thread, threads
+# description, grid, micro-kernels, epilogue, args, thread, threads
+DRIVER_ARGS = (PTR, PTR, PTR, PTR, PTR, I64, I64)
 EPILOGUE_ARGS = (PTR, I64, I64, I64, I64)  # args, row, end of rows, column, whether a full panel
 SUM_ARGS = (PTR, PTR, PTR, I64, I64)  # description, epilogue, args, thread, threads
 DOTS_ARGS = SUM_ARGS

@@ -28,7 +28,7 @@ from wengert.compiler.kernels.gemm_common import (
     part,
     sum_name,
 )
-from wengert.compiler.kernels.microkernel import Tile, emit_micro, micro_name
+from wengert.compiler.kernels.microkernel import Tile
 from wengert.compiler.kernels.packing import Packing, pitch_of
 from wengert.compiler.llvm import convert
 from wengert.compiler.llvm.arithmetic import Arithmetic
@@ -44,35 +44,17 @@ class Driver:
     def __init__(self, module: Module, tile: Tile, dtype: DType, target: Target) -> None:
         self.module, self.tile, self.dtype, self.target = module, tile, dtype, target
         self.stored, self.element = stored(dtype), computed(dtype)
-        self.most = max(tile.vectors, *tile.thin)
 
     def emit(self) -> None:
         """Write the driver and all that it calls."""
-        for rows, vectors in self.tile.variants():
-            for partial in (False, True):
-                emit_micro(self.module, self.tile, self.element, rows, vectors, partial)
         Packing(self.module, pack_name(self.dtype), self.tile, self.dtype, self.target).emit()
         emit_finish(self.module, self.tile, self.dtype, self.target)
-        self._emit_table()
         f = self.f = self.module.function(driver_name(self.dtype), DRIVER_ARGS)
-        place, grid, self.epilogue, self.args, thread, threads = f.args
+        place, grid, self.micros, self.epilogue, self.args, thread, threads = f.args
         self.d = Description(f, place)
         self._share(grid, thread, threads)
         f.ret()
         emit_sum(self.module, self.tile, self.dtype)
-
-    def _emit_table(self) -> None:
-        """The micro-kernels by rows, vectors, and whether the last vector is partial."""
-        known = set(self.tile.variants())
-        names = []
-        for rows in range(1, self.tile.rows + 1):
-            for vectors in range(1, self.most + 1):
-                for partial in (False, True):
-                    name = micro_name(self.element, rows, vectors, partial)
-                    names.append(f"ptr @{name}" if (rows, vectors) in known else "ptr null")
-        self.module.globals.append(
-            f"@micro_table = internal constant [{len(names)} x ptr] [{', '.join(names)}]"
-        )
 
     def _share(self, grid: Value, thread: Value, threads: Value) -> None:
         """Find the thread's rectangle of each of its matrices."""
@@ -83,18 +65,15 @@ class Driver:
         )
         with f.when(f.compare("slt", thread, over_batch * over_rows * over_panels)):
             rest = thread // over_panels
-            self.row, self.row_end = part(f, d["rows"], rest % over_rows, over_rows)
+            self.tile_first, self.tile_end = part(f, d["tiles"], rest % over_rows, over_rows)
             panels = (d["columns"] + d["panel"] - 1) // d["panel"]
             self.panel, self.panel_end = part(f, panels, thread % over_panels, over_panels)
             first, last = part(f, d["batch"], rest // over_rows, over_batch)
-            height = self.row_end - self.row
-            self.tiles = (height + d["tile_rows"] - 1) // d["tile_rows"]
-            self.tile_height, self.higher = height // self.tiles, height % self.tiles
             own = address(f, self.args, 3)  # a product without workspace has any address here
             own = f.at(own, d["own_at"] + thread * d["own_size"], I8)
             self.packed_a, self.packed_b = own, f.at(own, d["b_at"], I8)
             self.buffer = f.at(own, d["buffer_at"], I8)
-            many = f.compare("sge", self.tiles, d["pack_b"])
+            many = f.compare("sge", self.tile_end - self.tile_first, d["pack_b"])
             self.pack_b = many | f.compare("ne", d["column_b"], 1)
             self.pack_a = f.compare("sge", self.panel_end - self.panel, d["pack_a"])
             bases = [address(f, self.args, d[slot]) for slot in ("slot_a", "slot_b", "slot_c")]
@@ -137,8 +116,8 @@ class Driver:
                     pack_name(self.dtype),
                     [length, self._width(p), source, *steps, to, self._pitch(p)],
                 )
-        with f.loop(0, self.tiles, d["row_block"]) as tile:
-            stop = f.smin(self.tiles, tile + d["row_block"])
+        with f.loop(self.tile_first, self.tile_end, d["row_block"]) as tile:
+            stop = f.smin(self.tile_end, tile + d["row_block"])
             a = f.at(self.a, k * d["column_a"], self.stored)
             with f.when(self.pack_a), f.loop(tile, stop) as t:
                 row, height = self._tile_row(t), self._height(t)
@@ -160,17 +139,15 @@ class Driver:
         width, column = self._width(p), p * d["panel"]
         vectors = (width + lanes - 1) // lanes
         last = width - (vectors - 1) * lanes
-        partial = f.compare("ne", last, lanes)
         packed = self._packs_b(width)
         packed_place = f.at(self.packed_b, (p - first) * d["panel"] * length, self.element)
         plain_place = f.at(b, column, self.stored)
         right = f.select(packed, packed_place, plain_place)
         row_b = f.select(packed, vectors * lanes, d["row_b"])
-        kind = (vectors - 1) * 2 + f.cast("zext", partial, I64)
         size = f.select(self.cut, f.i64(size_of(self.element)), f.i64(size_of(self.stored)))
         staged = d.flag("staged")
-        table = Value(PTR, "@micro_table", f)
         full = f.compare("eq", width, d["panel"])
+        low = f.select(full, f.i64(1), 3)
         with f.loop(tile, stop) as t:
             row, height = self._tile_row(t), self._height(t)
             plain = f.at(a, row * d["row_a"], self.stored)
@@ -181,8 +158,8 @@ class Driver:
             target = f.at(self.c, (row * d["row_c"] + column) * size, I8)
             c = f.select(staged, self.buffer, target)
             row_c = f.select(staged, d["panel"], d["row_c"])
-            place = f.at(table, (height - 1) * (2 * self.most) + kind, PTR)
-            micro = f.load(PTR, place)
+            more = f.cast("zext", f.compare("slt", t, d["higher"]), I64)
+            micro = f.load(PTR, f.at(self.micros, low - more, PTR))
             given = (length, left, right, c, row_a, column_a, row_b, row_c, self.go_on, last)
             f.write(f"call void {micro}({', '.join(f'{x.type} {x}' for x in given)})")
             with f.when(self.last):
@@ -207,11 +184,11 @@ class Driver:
         return (self._width(panel) + (lanes - 1)) // lanes * lanes
 
     def _tile_row(self, t: Value) -> Value:
-        return self.row + t * self.tile_height + self.f.smin(self.higher, t)
+        return t * self.d["height"] + self.f.smin(self.d["higher"], t)
 
     def _height(self, t: Value) -> Value:
-        more = self.f.compare("slt", t, self.higher)
-        return self.tile_height + self.f.cast("zext", more, I64)
+        more = self.f.compare("slt", t, self.d["higher"])
+        return self.d["height"] + self.f.cast("zext", more, I64)
 
     def _tile_pitch(self, height: Value) -> Value:
         lanes = self.tile.lanes

@@ -29,23 +29,20 @@ def _grids() -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
 
 
 @lru_cache(maxsize=4096)
-def grid_table(
-    batch: int, rows: int, tile_rows: int, panels: int, vectors: int, packs: bool
-) -> bytes:
+def grid_table(batch: int, tiles: int, panels: int, packs: bool) -> bytes:
     """Three bytes for each number of threads from one on: the parts of batch, rows and panels.
 
-    The best grid has the least work for its busiest thread: `vectors` multiply-adds for each row
-    and panel, and about three times that to pack a panel, which all threads of a column do.
+    The best grid has the least to do for its busiest thread. To pack a panel takes about as long as
+    half a tile, and is done by each thread that has a part of the panel.
     """
     grids = _grids()
     over_batch, over_rows, over_panels = grids.T
-    tiles = -(-rows // tile_rows)
     fits = (over_batch <= batch) & (over_rows <= tiles) & (over_panels <= panels)
-    height, width = -(-rows // over_rows), -(-panels // over_panels)
-    work = -(-batch // over_batch) * width * (height + 3 * packs + 1) * vectors
+    height, width = -(-tiles // over_rows), -(-panels // over_panels)
+    cost = -(-batch // over_batch) * width * (2 * height + packs)
     threads = over_batch * over_rows * over_panels
     # Of equal ones, the fewest threads, then whole matrices, then columns.
-    order = np.lexsort((over_rows, over_panels, threads, work))
+    order = np.lexsort((over_rows, over_panels, threads, cost))
     order = order[fits[order]]
     best = np.empty((GRID_THREADS, 3), np.uint8)
     for count in range(1, GRID_THREADS + 1):

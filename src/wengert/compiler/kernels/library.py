@@ -16,7 +16,7 @@ from pathlib import Path
 from wengert.compiler.kernels import gemm_common
 from wengert.compiler.kernels.gemm_dots import emit_dots
 from wengert.compiler.kernels.gemm_driver import Driver
-from wengert.compiler.kernels.microkernel import tile_for
+from wengert.compiler.kernels.microkernel import all_micros, emit_micro, tile_for
 from wengert.compiler.llvm import build, cache
 from wengert.compiler.llvm.build import Library, Target
 from wengert.compiler.llvm.emit import Module
@@ -34,7 +34,7 @@ class Shared:
 
 
 def _write_gemm(dtype: DType, module: Module, target: Target) -> None:
-    """The functions of matrix multiplication for a dtype."""
+    """What is around the tiles of matrix multiplication, for a dtype."""
     Driver(module, tile_for(target, computed(dtype)), dtype, target).emit()
     emit_dots(module, dtype, target)
 
@@ -46,6 +46,7 @@ def _gemm(dtype: DType) -> Shared:
 
 
 LIBRARIES = {gemm_common.library_name(dtype): _gemm(dtype) for dtype in dtypes.FLOATS}
+LIBRARIES |= {m.name: Shared(partial(emit_micro, m), (m.name,)) for m in all_micros()}
 
 _loaded: dict[str, Library] = {}
 _lock = threading.Lock()

@@ -9,16 +9,19 @@ as these that costs nothing that one could measure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 from wengert.compiler.llvm.build import Target
 from wengert.compiler.llvm.emit import Function, Module, Value
-from wengert.compiler.llvm.types import I64, PTR, is_floating, size_of, vector
+from wengert.compiler.llvm.types import F32, F64, I64, PTR, is_floating, size_of, vector
 
 LINE = "ptr noalias"
 READ = "ptr noalias readonly"
 MICRO_ARGS = (I64, READ, READ, LINE, I64, I64, I64, I64, I64, I64)
+MOST_ROWS = MOST_VECTORS = 8  # of a tile on any processor
 ROWS_PER_POINTER = 3  # so many rows of a hang on one pointer: itself, + stride, + 2 strides
 
 
@@ -41,13 +44,6 @@ class Tile:
     def panel(self, m: int) -> int:
         """Vectors of a tile for a problem with so many rows."""
         return self.thin[m - 1] if 0 < m <= len(self.thin) else self.vectors
-
-    def variants(self) -> list[tuple[int, int]]:
-        """Each (rows, vectors) that a product may meet."""
-        found = {(r, v) for r in range(1, self.rows + 1) for v in range(1, self.vectors + 1)}
-        for r, most in enumerate(self.thin, 1):
-            found |= {(r, v) for v in range(1, most + 1)}
-        return sorted(found)
 
 
 def tile_for(target: Target, element: str) -> Tile:
@@ -72,22 +68,39 @@ def multiply_add(f: Function, a: Value, b: Value, c: Value, fused: bool) -> Valu
     return f.fma(a, b, c) if fused and is_floating(a.type) else a * b + c
 
 
-def micro_name(element: str, rows: int, vectors: int, partial: bool) -> str:
-    """Name of a micro-kernel in its library."""
-    return f"micro_{element}_{rows}x{vectors}{'p' if partial else ''}"
+class Micro(NamedTuple):
+    """A micro-kernel: the type that it computes in, the rows of its tile, the vectors of a row, and
+    whether the last vector may be partial."""
+
+    element: str
+    rows: int
+    vectors: int
+    partial: bool
+
+    @property
+    def name(self) -> str:
+        """Its function, and the library that has it."""
+        return f"wengert_tile_{self.element}_{self.rows}x{self.vectors}{'p' * self.partial}"
 
 
-def emit_micro(
-    module: Module, tile: Tile, element: str, rows: int, vectors: int, partial: bool
-) -> None:
-    """Write `void micro(k, a, b, c, row a, column a, row b, row c, go on, last)`.
+def all_micros() -> Iterator[Micro]:
+    """All that there are."""
+    for element in (F32, F64):
+        for rows, vectors in product(range(1, MOST_ROWS + 1), range(1, MOST_VECTORS + 1)):
+            yield Micro(element, rows, vectors, False)
+            yield Micro(element, rows, vectors, True)
+
+
+def emit_micro(micro: Micro, module: Module, target: Target) -> None:
+    """Write `void name(k, a, b, c, row a, column a, row b, row c, go on, last)`.
 
     Strides are in entries. With `go on` the chains start from what is in c, otherwise from zero.
     The tile is as wide as its vectors; of a `partial` one, the last vector has only `last` columns
     (what lies to the right of them in c is not touched, and in b not read).
     """
-    name = micro_name(element, rows, vectors, partial)
-    f = module.function(name, MICRO_ARGS, internal=True)
+    element, rows, vectors, partial = micro
+    tile = tile_for(target, element)
+    f = module.function(micro.name, MICRO_ARGS)
     k, a, b, c, row_a, column_a, row_b, row_c, go_on, last = f.args
     kind = vector(tile.lanes, element)
     mask = f.first_lanes(last, tile.lanes) if partial else None
@@ -99,6 +112,7 @@ def emit_micro(
                 one.set(
                     _load(f, kind, f.at(place, j * tile.lanes, element), mask, j == vectors - 1)
                 )
+    _fetch(f, places, vectors * tile.lanes * size_of(element))
     groups = [f.variable(PTR) for _ in range(0, rows, ROWS_PER_POINTER)]
     for g, group in enumerate(groups):
         group.set(f.at(a, row_a * (g * ROWS_PER_POINTER), element))
@@ -129,6 +143,15 @@ def emit_micro(
             else:
                 f.store(one.get(), at)
     f.ret()
+
+
+def _fetch(f: Function, places: Sequence[Value], nbytes: int) -> None:
+    """Ask for the lines of c early: they come while the tile is computed."""
+    f.module.declare("llvm.prefetch.p0", "void", [PTR, "i32", "i32", "i32"])
+    for place in places:
+        for start in range(0, nbytes, 64):
+            at = f.at(place, start, "i8")
+            f.write(f"call void @llvm.prefetch.p0(ptr {at}, i32 1, i32 3, i32 1)")
 
 
 def _row_places(f: Function, c: Value, row_c: Value, rows: int, element: str) -> Sequence[Value]:
