@@ -9,23 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wengert.compiler.executable import view
 from wengert.compiler.form import finalise, signature
-from wengert.compiler.fuse import KernelUnit, NestUnit
+from wengert.compiler.fuse import KernelUnit, LoopUnit, NestUnit
 from wengert.compiler.ir import Program, Term, apply
-from wengert.compiler.kernel_calls import MAKERS, Order
-from wengert.compiler.kernels.base import Workspace
-from wengert.compiler.layout import Layout, Wishes
+from wengert.compiler.kernel_calls import MAKERS
+from wengert.compiler.kernels.base import Workspace, padded
+from wengert.compiler.layout import Layout
 from wengert.compiler.llvm.emit import Module
 from wengert.compiler.llvm.nests import SERIAL, emit_nest, work_of
 from wengert.compiler.nest import Check, Store
 from wengert.compiler.schedule import Job, schedule, with_own_outputs
+from wengert.compiler.simplify import simplify
 from wengert.core import dtypes
 from wengert.core.op import REGISTRY
 from wengert.core.spec import Spec
 from wengert.core.state import recording
+
+if TYPE_CHECKING:
+    from wengert.compiler.loop import Loop
+
+
+SMALL = 40_000  # operations of a kernel; below it one thread is faster than two
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,16 @@ class Piece:
     slots: list[Slot]
     serial: bool = False
     call: LibraryCall | None = None
+    repeat: Repeat | None = None
+
+
+@dataclass
+class Repeat:
+    """A loop: its body, which runs on buffers of its own and on those of the slots: first all
+    operands of the loop, then all its results."""
+
+    loop: Loop
+    body: Assembly
 
 
 @dataclass
@@ -63,8 +80,9 @@ class Assembly:
     checks: list[Check] = field(default_factory=list)
 
 
-def assemble(program: Program) -> Assembly:
-    """Divide a program into jobs, decide how everything lies in memory, and write its code."""
+def assemble(program: Program, around: Assembly | None = None) -> Assembly:
+    """Divide a program into jobs, decide how everything lies in memory, and write its code; that of
+    the body of a loop belongs to the program `around` it."""
     program = with_own_outputs(_own(program))
     forced: set[Term] = set()
     while True:
@@ -77,6 +95,8 @@ def assemble(program: Program) -> Assembly:
         for term in layout.wishes.results:
             _read_through_copy(program, term, forced)
     made = Assembly(program, jobs, layout)
+    if around is not None:
+        made.module, made.names, made.checks = around.module, around.names, around.checks
     for number, job in enumerate(jobs):
         if any(t.size for t in job.writes):
             _write(made, number, job)
@@ -114,6 +134,8 @@ def _write(made: Assembly, number: int, job: Job) -> None:
         _write_nest(made, number, job, job.unit)
     elif isinstance(job.unit, KernelUnit):
         _write_kernel(made, number, job)
+    elif isinstance(job.unit, LoopUnit):
+        _write_loop(made, number, job)
     else:
         _write_library(made, number, job)
 
@@ -142,8 +164,37 @@ def _write_kernel(made: Assembly, number: int, job: Job) -> None:
     made.workspaces[number] = call.kernel.workspace
     slots = [Slot(t, start) for t, start in call.reads]
     slots += [Slot(term), Slot(None)]
+    small = _work(term) < SMALL
     for phase in made.names[call.kernel]:
-        made.pieces.append(Piece(number, phase.name, slots, phase.serial))
+        made.pieces.append(Piece(number, phase.name, slots, phase.serial or small))
+
+
+def _work(term: Term) -> float:
+    """Operations of a kernel, or the entries that it goes through."""
+    assert term.op is not None
+    if term.op.work is not None:
+        return term.op.work(term, *term.args, **term.params)
+    return 4 * sum(t.size for t in (term, *term.args))
+
+
+def _write_loop(made: Assembly, number: int, job: Job) -> None:
+    """A loop: its carry is updated in place, in the buffers of its results."""
+    (term,) = job.unit.roots
+    loop: Loop = term.params["loop"]
+    aliases = {i: loop.constants + i for i in range(loop.carried)}
+    program = simplify(Program(loop.body.inputs, loop.body.outputs, aliases))
+    body = assemble(program, made)
+    written = {t.params["index"]: t for t in job.writes}
+    slots = [Slot(a) for a in term.args]
+    spare = 0  # results that nobody asked for stand in the workspace
+    for i, spec in enumerate(term.specs):
+        if i in written:
+            slots.append(Slot(written[i]))
+        else:
+            slots.append(Slot(None, spare))
+            spare += padded(spec.nbytes)
+    made.workspaces[number] = Workspace(spare)
+    made.pieces.append(Piece(number, "", slots, repeat=Repeat(loop, body)))
 
 
 def _write_library(made: Assembly, number: int, job: Job) -> None:

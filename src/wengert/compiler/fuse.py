@@ -23,7 +23,15 @@ from wengert.compiler.ir import Program, Term
 from wengert.compiler.llvm.weight import weight
 from wengert.compiler.nest import Builder, Conflict, Nest, reduced_axes
 from wengert.core.index import ZERO, Index, Indices, NeedsSplit, NotAffine, reshaped
-from wengert.core.lowering import MOST_ENTRIES, Indexed, Native, Pointwise, Reduction, View
+from wengert.core.lowering import (
+    MOST_ENTRIES,
+    Indexed,
+    Native,
+    Pointwise,
+    Reduction,
+    Repeated,
+    View,
+)
 from wengert.core.spec import Shape
 
 RECOMPUTE = 120  # instructions that are repeated rather than their result stored
@@ -73,6 +81,11 @@ class KernelUnit(Unit):
 @dataclass(eq=False)
 class LibraryUnit(Unit):
     """A term that calls its reference."""
+
+
+@dataclass(eq=False)
+class LoopUnit(LibraryUnit):
+    """A loop whose body is a program."""
 
 
 @dataclass
@@ -141,6 +154,7 @@ class _Fusion:
         self.depth: dict[Term, int] = {}
         self.leaves: dict[Term, frozenset[Term]] = {}  # large arrays that an expression reads
         self.found = Units([])
+        self.scalars: list[int] = []  # nests of a single position
         self.readers: dict[Term, list[int]] = {}  # nests that read a term
         self.deps: list[set[int]] = []  # of each unit, the units that it reads from
         self.reach: list[int] = []  # the same through others, as bits
@@ -155,6 +169,8 @@ class _Fusion:
                 self._place(term)
             elif self._has_kernel(term):
                 self._alone(KernelUnit(len(self.found.units), [term]))
+            elif isinstance(term.op.lower, Repeated):
+                self._alone(LoopUnit(len(self.found.units), [term]))
             elif term.op.name != "pick":
                 self._alone(LibraryUnit(len(self.found.units), [term]))
         return self.found
@@ -210,9 +226,9 @@ class _Fusion:
         for user in users:
             if not is_fusible(user) and not is_reduction(user) and not self._has_kernel(user):
                 return True  # a library function reads it from memory
-            if self.cost[term] * _entries(user) * user.size > RECOMPUTE * term.size > 0:
-                if _entries(user) > 1:
-                    return True  # windows that overlap read each entry several times
+            again = _entries(user) * user.size
+            if _entries(user) > 1 and self.cost[term] * again > RECOMPUTE * term.size > 0:
+                return True  # windows that overlap read each entry several times
         arrays = len(self.leaves[term])
         if arrays > ARRAYS:
             return True
@@ -282,6 +298,8 @@ class _Fusion:
         for leaf in self._leaves(term.args):
             if leaf.size * 2 > prod(shape):
                 found += reversed(self.readers.get(leaf, ())[-NEIGHBOURS:])
+        if prod(shape) == 1:
+            found += self.scalars[:-NEIGHBOURS:-1]
         return list(dict.fromkeys(found))
 
     def _leaves(self, terms: Iterable[Term]) -> list[Term]:
@@ -329,6 +347,8 @@ class _Fusion:
         unit = lone_nest(len(self.found.units), term, self._stored)
         self._append(unit, needed)
         self._reads(unit, term)
+        if prod(unit.shape) == 1:
+            self.scalars.append(unit.number)
 
     def _join(self, unit: NestUnit, term: Term) -> bool:
         """Try to let a nest compute a root too; leave it as it was where that cannot be."""

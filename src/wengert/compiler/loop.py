@@ -18,6 +18,7 @@ from wengert.compiler.function import Function, lean, replay, traced_program
 from wengert.compiler.ir import Program
 from wengert.core.dtypes import is_float
 from wengert.core.graph import ancestors, nodes_of
+from wengert.core.lowering import Repeated
 from wengert.core.node import Node
 from wengert.core.op import Array, Op, bind
 from wengert.core.sample import Sample, Wrong
@@ -358,4 +359,5 @@ scan_op = Scan(
     samples=_samples,
     cost="compute",
     several=True,
+    lower=Repeated(),
 )

@@ -13,7 +13,6 @@ from typing import Any
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
 
-
 MOST_ENTRIES = 128
 
 
@@ -98,3 +97,9 @@ class Expand(Lowering):
     """
 
     rule: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Repeated(Lowering):
+    """A loop that the program runs itself: `params["loop"]` is a `compiler.loop.Loop`, the operands
+    are the constants of its body, the first carry and the arrays of rows."""

@@ -24,7 +24,7 @@ from wengert.core.dtypes import DType
 
 ACCUMULATORS = 4  # partial sums of a row, next to each other, so that additions overlap
 TILE = 4  # vectors side by side in a column
-SERIAL = 4096  # entries; below it one thread is faster than two
+SERIAL = 32_768  # entries times steps; below it one thread is faster than two
 
 
 class Scope:
