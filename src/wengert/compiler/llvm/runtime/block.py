@@ -25,6 +25,7 @@ STRIDE = 64 * (1 + ROUNDS)
 BLOCK_BYTES = THREADS + MAX_THREADS * STRIDE
 
 LEAST = 64  # pauses in a barrier
+EAGER = 256  # pauses of a worker without a job before it offers its processor, too
 OFTEN, SELDOM = 32, 4096  # late barriers before a nap
 YIELDS = 4000  # times that a waiting thread offers its processor before it takes naps
 FUTEX_WAIT, FUTEX_WAKE = 128, 129  # of this process alone

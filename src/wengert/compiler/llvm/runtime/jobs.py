@@ -7,6 +7,7 @@ from wengert.compiler.llvm.emit import Function, Module, Operand, Value, Variabl
 from wengert.compiler.llvm.runtime.block import (
     CLOSING,
     CORES,
+    EAGER,
     EPOCH,
     FUTEX,
     FUTEX_WAIT,
@@ -89,7 +90,8 @@ def emit_take_part(module: Module) -> None:
     crowded = f.compare("sgt", threads, f.load(I64, field(f, block, CORES)))
     most = f.select(crowded, 0, f.load(I64, field(f, block, SPIN)))
     f.store(most, field(f, mine, MOST))
-    set_patience(f, mine, f.load(I64, field(f, mine, PATIENCE)) * 2)
+    patience = f.load(I64, field(f, mine, PATIENCE))
+    set_patience(f, mine, patience + (patience >> 3))
     team = Team(block, thread, threads)
     program = f.load(PTR, field(f, block, PROGRAM))
     status = invoke(f, "walk", _whole(f, program), team)
@@ -156,7 +158,7 @@ def emit_work(module: Module, triple: str) -> None:
     thread = _registered(f, block, f.args[1])
     line = own_line(f, block, thread)
     served = f.variable(I64, f.load(I64, field(f, line, SERVED)))
-    idle, spin = (f.load(I64, field(f, block, place)) for place in (IDLE, SPIN))
+    idle = f.load(I64, field(f, block, IDLE))
     left = f.variable(I64, idle)
     result = f.variable(I64, 0)
     with forever(f) as leave:
@@ -171,7 +173,7 @@ def emit_work(module: Module, triple: str) -> None:
             pause(f, triple)
             left.set(left.get() - 1)
             with f.when(f.compare("eq", left.get() & 63, 0)):
-                with f.when(f.compare("slt", left.get(), idle - spin)):
+                with f.when(f.compare("slt", left.get(), idle - EAGER)):
                     f.op(I32, f"call i32 {f.load(PTR, field(f, block, YIELD))}()")
             with f.when(f.compare("sle", left.get(), 0)):
                 _sleep(f, block, thread, served.get(), result, leave)
