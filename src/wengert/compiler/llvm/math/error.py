@@ -44,9 +44,13 @@ _FAR = {  # log₂ erfc(x)
 }
 
 
-@once
 def erf(k: Arithmetic, x: Value) -> Value:
-    """2/√π ∫₀ˣ exp(−t²) dt: x(1 + p(x²)) near 0, else 1 − 2^q(|x|)."""
+    """2/√π ∫₀ˣ exp(−t²) dt; short enough in float32 to be written where it is used."""
+    return _erf(k, x) if x.element == F32 else _called_erf(k, x)
+
+
+def _erf(k: Arithmetic, x: Value) -> Value:
+    """x(1 + p(x²)) near 0, else 1 − 2^q(|x|)."""
     form, table = FORMATS[x.element], TABLES[x.element]
     size = k.abs(x)
     square = x * x
@@ -56,6 +60,8 @@ def erf(k: Arithmetic, x: Value) -> Value:
     far = k.fma(-k.poly(exponent - n, table.exp2), as_power(k, bits), 1.0)
     return k.select(k.gt(size, _MIDDLE), k.copysign(far, x), near)
 
+
+_called_erf = once(_erf)
 
 # (1 + 2a)·exp(a²)·erfc(a) in q = (a − 4)/(a + 4), which is this in two numbers, plus q times that
 _SCALED_HI, _SCALED_LO = 1.2329951186255526, -4.625318921008717e-17

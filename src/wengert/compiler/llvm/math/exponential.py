@@ -13,6 +13,7 @@ from typing import NamedTuple
 from wengert.compiler.llvm.arithmetic import FORMATS, Arithmetic
 from wengert.compiler.llvm.emit import Number, Value
 from wengert.compiler.llvm.math.logarithm import log1p
+from wengert.compiler.llvm.math.once import once
 from wengert.compiler.llvm.types import F32, F64
 
 LOG2_E = 1.0 / math.log(2.0)
@@ -160,11 +161,13 @@ def _mirrored(poly: tuple[float, ...]) -> list[float]:
     return [-c if (degree - i) % 2 else c for i, c in enumerate(poly)]
 
 
+@once
 def softplus(k: Arithmetic, x: Value) -> Value:
     """log(1 + eˣ)."""
     return k.at_least(x, 0.0) + log1p(k, exp(k, -k.abs(x)))
 
 
+@once
 def logaddexp(k: Arithmetic, x: Value, y: Value) -> Value:
     """log(eˣ + eʸ)."""
     larger = k.maximum(x, y)

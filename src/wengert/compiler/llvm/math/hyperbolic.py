@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wengert.compiler.llvm.arithmetic import FORMATS, Arithmetic
 from wengert.compiler.llvm.emit import Value
-from wengert.compiler.llvm.math.exact import quotient, two_sum
+from wengert.compiler.llvm.math.exact import quotient, two_product, two_sum
 from wengert.compiler.llvm.math.exponential import LOG2_E, TABLES, as_power, exp_less, nearest
 from wengert.compiler.llvm.math.logarithm import log_of_sum, natural, reduce
 from wengert.compiler.llvm.math.once import once
@@ -93,10 +93,16 @@ def asinh(k: Arithmetic, x: Value) -> Value:
 @once
 def acosh(k: Arithmetic, x: Value) -> Value:
     """log(x + √(x² − 1)), as log(1 + t + √(t² + 2t)) with t = x − 1."""
-    t = x - 1.0
-    first = two_sum(k.sqrt(k.fma(t, t, t + t)), k.constant(x, 1.0))
+    t = k.at_most(x - 1.0, 2.0 ** FORMATS[x.element].digits)  # beyond, log 2x is taken
+    product = two_product(k, t, t)
+    radicand = two_sum(t + t, product.hi)
+    root = k.sqrt(radicand.hi)
+    square = two_product(k, root, root)
+    rest = ((radicand.hi - square.hi) - square.lo) + (radicand.lo + product.lo)
+    rest = k.select(k.gt(root, 0.0), rest * 0.5 / root, 0.0)  # what the root is short of
+    first = two_sum(root, k.constant(x, 1.0))
     second = two_sum(first.hi, t)
-    found = _doubled(k, x, second.hi, first.lo + second.lo)
+    found = _doubled(k, x, second.hi, first.lo + second.lo + rest)
     return k.select(k.ge(x, 1.0), found, float("nan"))
 
 
