@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import DtypeError, ShapeError
+from wengert.core.index import ZERO, Place
+from wengert.core.lowering import Indexed
 from wengert.core.op import Array, Op
 from wengert.core.rules import custom
 from wengert.core.sample import Sample, Wrong
@@ -53,6 +56,40 @@ def _searchsorted_batch(
     return searchsorted(x, v, side=side, lead=lead + 1)
 
 
+def _searched_entry(b: Any, place: Place, x: Any, v: Any, side: str, lead: int) -> Any:
+    """Binary search: from the largest power of two down, a step is taken where the entry before
+    its end still belongs in front."""
+    n = x.shape[-1]
+    row, value = place.index[:lead], b.read(v, place.index)
+    found = b.position(ZERO)
+    step = 1 << (n.bit_length() - 1) if n else 0
+    while step:
+        params = {"step": step, "n": n}
+        at = b.variable(b.apply(_last, found, dtype=dtypes.int64, params=params))
+        before = b.apply(
+            _precedes, b.read(x, (*row, at)), value, dtype=dtypes.bool, params={"side": side}
+        )
+        found = b.apply(_taken, before, found, dtype=dtypes.int64, params=params)
+        step //= 2
+    return found
+
+
+def _last(k: Any, x: Any, step: int, n: int) -> Any:
+    """The entry before the end of a step, or the last one of all."""
+    return k.select(k.le(x, n - step), x + (step - 1), n - 1)
+
+
+def _precedes(k: Any, x: Any, v: Any, side: str) -> Any:
+    """Whether x goes before v; NaN is larger than all else."""
+    if side == "left":
+        return k.either(k.lt(x, v), k.both(k.isnan(v), k.negated(k.isnan(x))))
+    return k.negated(k.either(k.lt(v, x), k.both(k.isnan(x), k.negated(k.isnan(v)))))
+
+
+def _taken(k: Any, before: Any, x: Any, step: int, n: int) -> Any:
+    return k.select(k.both(before, k.le(x, n - step)), x + step, x)
+
+
 # Where elements of `v` would go in the sorted last axis of `x`, before ("left") or behind ("right")
 # equal ones. The first `lead` axes of both are rows, which batching adds.
 searchsorted: Op = custom(
@@ -77,4 +114,5 @@ searchsorted: Op = custom(
         ),
     ],
     cost="compute",
+    lower=Indexed(_searched_entry),
 )
