@@ -55,12 +55,23 @@ def write(
     f.ret()
 
 
-def compiled(rule: Callable[..., Any], operands: Sequence[Any], result: Any, **params: Any) -> Run:
+# A processor with SSE2 alone: no fused multiply-add, no rounding instruction, no halves. Its code
+# runs on every x86.
+PLAIN = Target("x86-64", "", build.host().triple)
+PLAIN_RUNS = PLAIN.triple.startswith("x86_64")
+
+
+def compiled(
+    rule: Callable[..., Any],
+    operands: Sequence[Any],
+    result: Any,
+    target: Target | None = None,
+    **params: Any,
+) -> Run:
     """A function of arrays of these dtypes, all of one shape."""
     module = Module()
-    write(module, "go", rule, [np.dtype(d) for d in operands], np.dtype(result), params)
-    library = build.load(module.text())
-    return bound(library, "go", result)
+    write(module, "go", rule, [np.dtype(d) for d in operands], np.dtype(result), params, target)
+    return bound(build.Library(build.emit_object(module.text(), target)), "go", result)
 
 
 def bound(library: build.Library, name: str, result: Any) -> Run:

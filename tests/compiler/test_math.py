@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from tests.compiler.pointwise import compiled, ulps, unary
+from tests.compiler.pointwise import PLAIN, PLAIN_RUNS, compiled, ulps, unary
 from wengert.core.op import REGISTRY
 
 Array = np.ndarray[Any, Any]
@@ -180,6 +180,20 @@ def test_float64(name: str) -> None:
     given = given[(np.abs(given) > 0) & (np.abs(given) < (1e5 if name in LEAVES else np.inf))]
     errors = distance(run(given), exactly(MANY[name], given))
     assert_within(name, errors, LIMITS[name][1], given)
+
+
+@pytest.mark.skipif(not PLAIN_RUNS, reason="for x86 alone")
+@pytest.mark.parametrize("name", WIDE)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_without_fused_multiply_add(name: str) -> None:
+    rule = REGISTRY[name].lower.rule
+    given = patterns(50_000)
+    found = compiled(rule, [np.float32], np.float32, target=PLAIN)(given)
+    assert_within(name, ulps(found, WIDE[name](given.astype(np.float64))), 2.0, given)
+    if EXTENDED and name not in SCIPY:
+        given = doubles(10_000, seed=6)
+        found = compiled(rule, [np.float64], np.float64, target=PLAIN)(given)
+        assert_within(name, ulps(found, WIDE[name](given.astype(np.longdouble))), 2.0, given)
 
 
 @pytest.mark.parametrize("name", PAIRS)

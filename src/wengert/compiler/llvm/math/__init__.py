@@ -1,6 +1,6 @@
 """Mathematical functions as generated arithmetic: polynomials, bits and choices, for scalars and
 vectors of any width alike. No library is called and nothing is looked up but, for huge angles, the
-bits of 2/π. Zeros of both signs, subnormals, infinities and NaN are as IEEE 754 and NumPy have them.
+bits of 2/π. Zeros of both signs, subnormals, infinities and NaN are as in IEEE 754 and NumPy.
 
 Light functions are written where they are used; heavy ones once in a module, for each type of
 vector, and called (`once`). Some take float32 by way of float64 (marked *): few use them, and so
@@ -26,5 +26,5 @@ Largest errors found, in units in the last place; rounding the exact value costs
 
 `fmod`, `remainder` and `floor_divide` are exact where NumPy's are. log Γ, its derivatives and those
 of sinc follow the formulas of the reference, in float64: near their zeros they are as good as the
-terms that cancel there. Without a fused multiply-add the errors grow by some tenths.
+terms that cancel there. Without a fused multiply-add no error exceeds 2 either.
 """
