@@ -18,3 +18,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["WENGERT_CACHE_DIR"]
     else:
         os.environ["WENGERT_CACHE_DIR"] = before
+
+
+@pytest.fixture
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs are interpreted: for tests of what stands in front of the compiler."""
+    from wengert.compiler import cached, function
+    from wengert.compiler.executable import Interpreted
+
+    monkeypatch.setattr(cached, "compile_program", Interpreted)
+    monkeypatch.setattr(function, "compile_program", Interpreted)

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 
 import wengert as wg
-from wengert import data, diagnostics, nn, optim, train  # noqa: F401  (they may declare ops)
+import wengert.compiler.control
+import wengert.compiler.jit
+from wengert import data, diagnostics, nn, optim, train  # noqa: F401
 from wengert.core import dtypes
 from wengert.core.errors import DtypeError, WengertError
 from wengert.core.op import REGISTRY, Op
@@ -42,6 +44,8 @@ NEVER_WRONG = {"alias", "stop_gradient", "cast", "checkpoint", "custom_jvp", "cu
 ABSORBS_NAN: dict[str, str] = {}
 # Ops that refuse float16 and bfloat16, with the reason.
 NO_HALF: dict[str, str] = {}
+# Ops that hold a program, which was traced for operands of one dtype.
+ONE_DTYPE = {"compiled_call", "scan"}
 
 ERROR_FORM = re.compile(r"\A\[[\w.]+\] \S.*; fix: \S", re.DOTALL)
 
@@ -466,7 +470,8 @@ DIFFERENTIABLE = (
 
 def checks_of(op: Op) -> tuple[Callable[[Op], None], ...]:
     """The checks that apply to an op."""
-    return ALWAYS + (DIFFERENTIABLE if op.differentiable else (check_untracked,))
+    found = ALWAYS + (DIFFERENTIABLE if op.differentiable else (check_untracked,))
+    return tuple(c for c in found if c is not check_dtypes or op.name not in ONE_DTYPE)
 
 
 def called_ops() -> list[Op]:

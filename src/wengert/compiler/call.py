@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from wengert.compiler.function import Function, lean, replay, split, traced_program
+from wengert.compiler.function import Function, check_operands, lean, replay, split, traced_program
 from wengert.compiler.ir import Program
 from wengert.core.dtypes import is_float
+from wengert.core.errors import ShapeError
 from wengert.core.graph import ancestors, nodes_of
 from wengert.core.node import Node
 from wengert.core.op import Array, Op, bind
@@ -200,10 +201,12 @@ class CompiledCall(Op):
 
 
 def _reference(*arrays: Array, call: Call) -> tuple[Array, ...]:
+    check_operands("compiled_call", arrays, call.specs)
     return tuple(call(arrays))
 
 
 def _infer(*specs: Shaped, call: Call) -> tuple[Spec, ...]:
+    check_operands("compiled_call", specs, call.specs)
     return tuple(call.outputs)
 
 
@@ -214,7 +217,11 @@ def _batch(size: int, args: Sequence[Tensor], batched: Sequence[bool], call: Cal
 def _samples(rng: np.random.Generator) -> list[Sample | Wrong]:
     x, y = rng.normal(size=(2, 3)), rng.normal(size=(3,))
     program = traced_program(lambda x, y: [mul(sin(x), y)], [Spec.of(x), Spec.of(y)])
-    return [Sample((x, y), {"call": Call(program)})]
+    call = Call(program)
+    return [
+        Sample((x, y), {"call": call}),
+        Wrong((y, x), {"call": call}, ShapeError, "not like those that the program was traced for"),
+    ]
 
 
 compiled_call = CompiledCall(

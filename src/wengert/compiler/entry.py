@@ -77,7 +77,6 @@ class Entry:
         """Read the addresses of all boxes; returns new arrays for what cannot be updated in
         place, one a write (the box's own array where it can)."""
         self.let_go()
-        now = clock.writes
         self.copies = []
         for box, slot in self.plan.reads:
             a = box._data
@@ -96,15 +95,15 @@ class Entry:
             else:
                 targets.append(box._data)
             self.table[slot] = address(targets[-1])
-        self.writes = now
         return targets
 
     def let_go(self) -> None:
         """Forget the arrays of boxes."""
         self.held, self.counts, self.writes = [], [], -1
 
-    def _hold(self, targets: list[Array]) -> None:
-        """After a run: let the boxes have the arrays that it wrote, and hold them for the next."""
+    def _hold(self, targets: list[Array], now: int) -> None:
+        """After a run: let the boxes have the arrays that it wrote, and hold them for the next.
+        `now` is when the boxes were read."""
         changed = False
         for write, target in zip(self.plan.writes, targets, strict=True):
             box = write.box
@@ -116,7 +115,8 @@ class Entry:
             _holding[id(box)] = self
         if changed:
             live.written()
-            self.writes = clock.writes
+            now = clock.writes
+        self.writes = now
         self.held, self.counts = targets, [buffers.HELD] * len(targets)
 
     def _spare(self) -> list[Array]:
@@ -140,9 +140,10 @@ class Entry:
     def run(self) -> list[Array]:
         """Run the program on the arguments whose addresses are in the table; returns the results'
         arrays, and then those of gradients. The caller holds the lock."""
-        targets = None
+        targets, now = None, -1
         if clock.writes != self.writes or list(map(getrefcount, self.held)) != self.counts:
-            targets = self._prepare()
+            now = clock.writes
+            targets = self._prepare()  # until the run has succeeded, nothing counts as prepared
         for gradient in self.plan.grads:
             if gradient.input is not None:
                 self._give_gradient(gradient)
@@ -150,7 +151,7 @@ class Entry:
         self.executable()
         self.calls += 1
         if targets is not None:
-            self._hold(targets)
+            self._hold(targets, now)
         if self.plan.grads:
             self._set_gradients(arrays)
         for follower in self.followers:

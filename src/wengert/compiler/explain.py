@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from wengert.compiler.signature import ARRAY, LEAF, TRACKED, Signature, describe
@@ -92,17 +94,15 @@ class History:
                 self._warn(reason)
 
     def _warn(self, reason: Reason) -> None:
-        frame, depth = site.user_frame(), 2
-        import sys
-
-        here = sys._getframe(0)
-        while here is not None and here is not frame:
-            here, depth = here.f_back, depth + 1  # type: ignore[assignment]
+        frame: FrameType | None = sys._getframe(0)
+        level = 1  # the number of the user's frame, as warnings count
+        while frame is not None and site.is_internal(frame):
+            frame, level = frame.f_back, level + 1
         warnings.warn(
             f"[jit] {self.name} was compiled again for the {_WARN_AT}rd time because of "
             f"{reason}; fix: {reason.fix}",
             RecompileWarning,
-            stacklevel=max(depth - 2, 1),
+            stacklevel=level,
         )
 
     def _reasons(

@@ -12,9 +12,10 @@ from wengert.compiler.capture import program_of
 from wengert.compiler.compile import compile_program
 from wengert.compiler.executable import Executable
 from wengert.compiler.ir import Program, Term
+from wengert.core.errors import ShapeError
 from wengert.core.graph import Trace
 from wengert.core.op import bind
-from wengert.core.spec import Spec
+from wengert.core.spec import Shaped, Spec
 from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor
 from wengert.ops.structure import pick
@@ -40,6 +41,18 @@ class Function:
                 executable.table[i] = address(a)
             executable()
             return made
+
+
+def check_operands(name: str, operands: Sequence[Shaped], specs: Sequence[Spec]) -> None:
+    """The error for operands that are not those that a program was traced for."""
+    found = [Spec.of(x) for x in operands]
+    if found != list(specs):
+        raise ShapeError(
+            name,
+            "the operands are not like those that the program was traced for",
+            met=f"{', '.join(map(repr, found))} for {', '.join(map(repr, specs))}",
+            fix="trace the function again for them",
+        )
 
 
 def replay(program: Program, inputs: Sequence[Tensor]) -> list[Tensor]:

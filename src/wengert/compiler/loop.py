@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from wengert.compiler.function import Function, lean, replay, traced_program
+from wengert.compiler.function import Function, check_operands, lean, replay, traced_program
 from wengert.compiler.ir import Program
 from wengert.core.dtypes import is_float
+from wengert.core.errors import ShapeError
 from wengert.core.graph import ancestors, nodes_of
 from wengert.core.lowering import Repeated
 from wengert.core.node import Node
@@ -58,6 +59,13 @@ class Loop:
         self.first_row = constants + carried
         self.run: Function | None = None
         self.derived: dict[Any, Any] = {}
+
+    @property
+    def operands(self) -> list[Spec]:
+        """The specs of the op's operands."""
+        rows = self.specs[self.first_row :]
+        stacked = [Spec((self.length, *s.shape), s.dtype) for s in rows]
+        return [*self.specs[: self.first_row], *stacked]
 
     @property
     def results(self) -> tuple[Spec, ...]:
@@ -313,10 +321,12 @@ class Scan(Op):
 
 
 def _reference(*arrays: Array, loop: Loop) -> tuple[Array, ...]:
+    check_operands("scan", arrays, loop.operands)
     return tuple(loop(arrays))
 
 
 def _infer(*specs: Shaped, loop: Loop) -> tuple[Spec, ...]:
+    check_operands("scan", specs, loop.operands)
     return loop.results
 
 
@@ -345,6 +355,12 @@ def _samples(rng: np.random.Generator) -> list[Sample | Wrong]:
         Sample((w, c, rows), {"loop": Loop(body, 1, 1, 4, False)}),
         Sample((w, c, rows), {"loop": Loop(body, 1, 1, 4, True)}),
         Sample((w, c, rows[:0]), {"loop": Loop(body, 1, 1, 0, False)}),
+        Wrong(
+            (w, c, rows[:2]),
+            {"loop": Loop(body, 1, 1, 4, False)},
+            ShapeError,
+            "not like those that the program was traced for",
+        ),
     ]
 
 
