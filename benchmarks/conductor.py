@@ -74,7 +74,7 @@ def run(part: str, workload: Workload, allocator: str, plan: Plan) -> Outcome:
             try:
                 players[name] = stage.enter(name, measured[name])
                 numbers = stage.numbers(players[name], name)
-                if reference is not None:
+                if reference is not None and name not in workload.not_peers:
                     measured[name].errors = relative_errors(numbers, reference[1])
                     measured[name].wrong = wrong(measured[name].errors, workload.tolerance)
                 players[name].ask("tune", seconds=plan.seconds)

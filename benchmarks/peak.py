@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from concurrent.futures import ThreadPoolExecutor, wait
 
 from benchmarks.workload import Case
 
 CHAINS = 12  # independent sums: enough to hide the latency of an addition
-REPEATS = 20  # of one call, so that waking the threads costs nothing
+LEAST = 2e9  # operations of one call, so that waking the threads costs nothing
 
 
 def lanes() -> int:
@@ -66,11 +67,12 @@ def case(flops: float, threads: int) -> Case:
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)
     run = kind(library.address("multiply_add"))
     buffers = [(ctypes.c_float * width)() for _ in range(threads)]
-    count = max(1, round(REPEATS * flops / (2 * width * CHAINS * threads)))
+    repeats = max(1, math.ceil(LEAST / flops))
+    count = max(1, round(repeats * flops / (2 * width * CHAINS * threads)))
     pool = ThreadPoolExecutor(threads)
 
     def step() -> object:
         assert library  # the code lives as long as its library
         return wait([pool.submit(run, count, ctypes.addressof(b)) for b in buffers])
 
-    return Case(step, dict, steps=REPEATS)
+    return Case(step, dict, steps=repeats)

@@ -106,7 +106,7 @@ def _planned(step: Any) -> int:
     native = step.explain().events[-1].cached.entry.executable
     fresh = [spec for i, spec in enumerate(native.outputs) if i not in native.aliases]
     boxes = sum(spec.size * spec.dtype.itemsize for spec in (*native.inputs, *fresh))
-    return int(native.plan.size + boxes + sum(constant.nbytes for constant in native.keep))
+    return int(native.plan.size + boxes)
 
 
 def _status(name: str) -> int:
