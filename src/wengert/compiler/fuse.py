@@ -35,6 +35,7 @@ from wengert.core.lowering import (
 from wengert.core.spec import Shape
 
 RECOMPUTE = 120  # instructions that are repeated rather than their result stored
+SPREAD = 8  # instructions that are not repeated at many positions
 LARGEST = 1000  # instructions of one expression
 DEPTH = 48  # steps of one expression
 ARRAYS = 8  # that one expression reads
@@ -161,6 +162,7 @@ class _Fusion:
 
     def run(self) -> Units:
         self.viewed = self._viewed()
+        self.reached = self._reached()
         self.roots = self._choose_roots()
         for term in self.terms:
             if term.op is None or (term not in self.roots):
@@ -191,6 +193,18 @@ class _Fusion:
                     while _is_view(a) and a not in self.forced:
                         (a,) = a.args
                     found.add(a)
+        return found
+
+    def _reached(self) -> dict[Term, int]:
+        """For each term the largest number of positions at which something that is computed from
+        it, or from a view of it, is computed."""
+        found: dict[Term, int] = {}
+        for term in reversed(self.terms):
+            sizes = [0]
+            for user in self.users[term]:
+                size = max(user.size, *[a.size for a in user.args])
+                sizes.append(found[user] if _is_view(user) else size)
+            found[term] = max(sizes)
         return found
 
     def _choose_roots(self) -> set[Term]:
@@ -232,6 +246,8 @@ class _Fusion:
         arrays = len(self.leaves[term])
         if arrays > ARRAYS:
             return True
+        if not view and self.cost[term] >= SPREAD and self.reached[term] >= 8 * term.size:
+            return True  # small, and needed at many positions
         if view or len(users) < 2 or self.cost[term] == 0:
             return False
         # Stored once and read again, or computed again from all that it is made of?

@@ -11,6 +11,7 @@ from wengert.compiler.llvm.types import computed, vector
 from wengert.core import dtypes
 from wengert.core.lowering import Indexed, Pointwise
 
+SLOW = 8  # what a division or a square root takes
 INDEXED = 4  # an entry found by its index: a comparison or two, and an address
 
 _known: dict[Any, int] = {}
@@ -37,4 +38,6 @@ def _count(lowering: Pointwise, term: Term) -> int:
     operand = next((a.dtype for a in term.args if a.dtype != dtypes.bool), dtypes.bool)
     lowering.rule(Scalars(f, operand, term.dtype), *f.args, **term.params)
     f.ret()
-    return sum(body.count("\n  ") for body in module.bodies.values()) - 1
+    text = "\n".join(module.bodies.values())
+    slow = text.count(" = fdiv ") + text.count("@llvm.sqrt.")
+    return text.count("\n  ") - 1 + (SLOW - 1) * slow
