@@ -305,7 +305,7 @@ def _made_by(module: str, name: str, term: Term, site: Site) -> Call:
 # Makers that stand in modules of their own, which are loaded when a program needs them.
 _ELSEWHERE = {
     "index_calls": ("scatter", "latest"),
-    "scan_calls": ("scan",),
+    "scan_calls": ("scan", "sort"),
     "random_calls": ("random_bits",),
 }
 

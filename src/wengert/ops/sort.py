@@ -6,6 +6,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import AxisError
+from wengert.core.lowering import Native
 from wengert.core.op import Array, Op
 from wengert.core.rules import custom, normalize_axis
 from wengert.core.sample import Sample, Wrong
@@ -55,6 +56,7 @@ argsort: Op = custom(
     ),
     samples=_samples,
     cost="compute",
+    lower=Native("sort"),
 )
 
 
@@ -89,4 +91,5 @@ sort: Op = custom(
     ),
     samples=_samples,
     cost="compute",
+    lower=Native("sort"),
 )
