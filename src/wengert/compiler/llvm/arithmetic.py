@@ -8,7 +8,6 @@ multiply-add, rounding, halves) is written with what it has.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, Self
@@ -238,10 +237,7 @@ class Arithmetic:
 
     def copysign(self, x: Operand, y: Value) -> Value:
         """|x| with the sign of y."""
-        # Not by the intrinsic: LLVM 22 fails on it where a bfloat16 was widened to make y.
-        size = self.abs(x) if isinstance(x, Value) else self.constant(y, math.fabs(x))
-        size = self.bits(size)
-        return self.from_bits(size | (self.bits(y) & _sign_bit(y)))
+        return self.f.intrinsic("copysign", self.constant(y, x), y)
 
     def flip_sign(self, x: Value, y: Value) -> Value:
         """x, negated where y has a minus sign."""
