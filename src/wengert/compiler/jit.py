@@ -165,6 +165,11 @@ class Jit:
             return self._inline(args, kwargs)
         return cached.call(signature)
 
+    def prepare(self, /, *args: Any, **kwargs: Any) -> None:
+        """Compile for such arguments, if that was not done yet, and run nothing."""
+        if not inside_jit():
+            self._cached(self._signature(args, kwargs))
+
     def _signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signature:
         if self.static_argnums or self.static_argnames:
             given = list(args)

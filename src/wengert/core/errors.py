@@ -116,6 +116,10 @@ class RecompileWarning(UserWarning):
     """A compiled function is compiled again and again for the same reason."""
 
 
+class NotCompiledWarning(UserWarning):
+    """Something that is compiled by default runs eagerly."""
+
+
 class MissingExtraError(WengertError, ImportError):
     """An optional package that is not installed."""
 

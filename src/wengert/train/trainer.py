@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from wengert import random
-from wengert.core.errors import ArgumentError, GradientError
+from wengert.core.errors import ArgumentError
 from wengert.core.rules import as_integer
-from wengert.core.spec import describe
+from wengert.core.state import recording
 from wengert.core.tensor import Tensor
 from wengert.core.tree import tree_flatten
 from wengert.core.variable import Parameter
 from wengert.data import DataLoader
 from wengert.data.dataset import is_stream
 from wengert.nn.module import Module
-from wengert.optim import EMA, LRScheduler, Optimizer, clip_grad_norm_
+from wengert.optim import EMA, LRScheduler, Optimizer
 from wengert.train import resuming
 from wengert.train.callback import Callback, Callbacks, Logs
 from wengert.train.checkpoint import save_checkpoint
@@ -35,6 +35,7 @@ from wengert.train.parts import check_parts
 from wengert.train.progress import ProgressBar
 from wengert.train.running import Outcome, Running, detached, evaluating
 from wengert.train.schedule import LRSchedule
+from wengert.train.steps import Steps, number
 from wengert.train.weighing import Weigher, setting, weigher
 
 Forward = Callable[[Any, Any], tuple[Any, Any]]
@@ -52,6 +53,11 @@ def forward_pair(model: Any, batch: Any) -> tuple[Any, Any]:
             "target) to the Trainer",
         )
     return model(*batch[:-1]), batch[-1]
+
+
+def target_of(batch: Any) -> Any:
+    """The target in a batch of the usual form."""
+    return forward_pair(lambda *inputs: None, batch)[1]
 
 
 class Trainer:
@@ -75,6 +81,8 @@ class Trainer:
     seed : of the random numbers of a run that is not resumed: dropout, order of samples
     nan_guard : stop before a step whose loss or gradients are not finite
     progress : whether to show a progress bar (plain lines where there is no terminal)
+    compile : whether steps, evaluation and prediction are compiled; what cannot be runs eagerly,
+        with a `NotCompiledWarning` that says why
 
     Examples
     --------
@@ -107,6 +115,7 @@ class Trainer:
         seed: int | None = None,
         nan_guard: bool = True,
         progress: bool = True,
+        compile: bool = True,
     ) -> None:
         check_parts(model, loss, optimizer, scheduler, ema, accumulate, clip_grad_norm)
         self.model, self.loss, self.optimizer = model, loss, optimizer
@@ -137,6 +146,7 @@ class Trainer:
         self.running = Running(self.metrics)
         self.elapsed = 0.0  # seconds of the present epoch, up to the last time mark
         self.mid_epoch = False
+        self.steps = Steps(self, compile)
 
     # -- what callbacks ask ------------------------------------------------------------------
 
@@ -252,10 +262,8 @@ class Trainer:
         outcomes, loss, gradient_norm = self._gradients(batches)
         self.callbacks.call("on_after_backward", self)
         learning_rate = self.learning_rate
-        self.optimizer.step()
+        self.steps.update()
         self.step += 1
-        if self.ema is not None:
-            self.ema.update()
         for outcome, batch in zip(outcomes, batches, strict=True):
             self.running.update(outcome, batch)
         logs: Logs = {
@@ -293,24 +301,46 @@ class Trainer:
 
     def _backward(self, batch: Any, alone: bool) -> Outcome:
         """Loss of one batch, with its gradients added to those of the step."""
-        prediction, target = self.forward(self.model, batch)
-        loss = self.loss(prediction, target)
-        _check_loss(loss)
-        weight = 1.0 if self.sums else float(self.weight(batch, target))
+        scaled = not (alone or self.sums)
+        if self.forward is not forward_pair:
+            return self._backward_of_forward(batch, scaled)
+        target = target_of(batch)
+        weight = self._weight(batch, target)
         if weight:
-            (loss if alone or self.sums else loss * weight).backward()
+            scale = number(weight) if scaled else None
+            loss, prediction, _ = self.steps.backward(batch, scale)
+        else:
+            with recording(False):
+                loss, prediction, _ = self.steps.evaluate(batch)
+        return Outcome(float(loss), weight, prediction, target)
+
+    def _backward_of_forward(self, batch: Any, scaled: bool) -> Outcome:
+        """The same where only the user's `forward` tells the target, and thereby the weight."""
+        run = self.steps.backward
+        if scaled:
+            run.give_up("the weight of an accumulated batch is known only after forward")
+            loss, prediction, target = self.steps.losses(batch)
+        else:
+            loss, prediction, target = run(batch, None)
+        weight = self._weight(batch, target)
+        if scaled and weight:
+            (loss * weight).backward()
+        elif not weight:
+            self.optimizer.zero_grad()
         return Outcome(float(loss), weight, detached(prediction), target)
+
+    def _weight(self, batch: Any, target: Any) -> float:
+        return 1.0 if self.sums else float(self.weight(batch, target))
 
     def _finish_gradients(self, total: float, alone: bool) -> float:
         """Turn the weighted sum of gradients into their mean, clip, and return the norm before."""
         params = [p for _, p in self.named_parameters if p.grad is not None]
-        if not (alone or self.sums) and total:
-            for p in params:
-                assert p.grad is not None
-                p.grad = p.grad / total
+        divides = not (alone or self.sums) and bool(total)
+        if divides:
+            self.steps.finish(number(total), None)
         found = global_norm(p.grad._data for p in params if p.grad is not None)
         if self.clip_grad_norm is not None and math.isfinite(found):
-            clip_grad_norm_(params, self.clip_grad_norm)
+            self.steps.finish(None, float(self.clip_grad_norm))
         return found
 
     # -- evaluate and predict ----------------------------------------------------------------
@@ -324,9 +354,8 @@ class Trainer:
         running = Running(self.metrics)
         with evaluating(self.model, self.ema):
             for batch in loader:
-                prediction, target = self.forward(self.model, batch)
-                loss = self.loss(prediction, target)
-                weight = 1.0 if self.sums else float(self.weight(batch, target))
+                loss, prediction, target = self.steps.evaluate(batch)
+                weight = self._weight(batch, target)
                 running.update(Outcome(float(loss), weight, prediction, target), batch)
         return running.compute()
 
@@ -342,7 +371,7 @@ class Trainer:
             for batch in as_loader(data, batch_size, False, self.seed):
                 parts = batch if isinstance(batch, (tuple, list)) else (batch,)
                 inputs = parts if inputs_only or len(parts) == 1 else parts[:-1]
-                leaves, structure = tree_flatten(self.model(*inputs))
+                leaves, structure = tree_flatten(self.steps.predict(tuple(inputs)))
                 outputs.append(leaves)
         columns = [np.concatenate([o.numpy() for o in column]) for column in zip(*outputs)]
         return structure.unflatten([Tensor(column) for column in columns])
@@ -353,17 +382,6 @@ class Trainer:
         """Write all that a resumed run needs as one checkpoint; see `save_checkpoint`."""
         self.last_checkpoint = save_checkpoint(path, resuming.collect(self), meta)
         return self.last_checkpoint
-
-
-def _check_loss(loss: Any) -> None:
-    if not isinstance(loss, Tensor) or loss.size != 1:
-        raise GradientError(
-            "fit",
-            "the loss must be one number a batch",
-            met=describe(loss) if isinstance(loss, Tensor) else type(loss).__name__,
-            cause="a loss that was not reduced",
-            fix="reduce it, for example with .mean(), or use reduction='mean'",
-        )
 
 
 def _mean_of(outcomes: list[Outcome]) -> float:
