@@ -38,7 +38,8 @@ NEVER = 1 << 40
 DEPTH_WHOLE = 768  # k up to here is one block,
 DEPTH_BLOCK = 512  # longer ones are cut into about so much
 BYTES_OF_A = 1 << 18  # of a block of rows, to stay in a core's L2 cache
-BYTES_OF_B = 1 << 20  # of a packed block of columns
+BYTES_OF_B = 1 << 21  # of a packed block of columns
+FITS_L1 = 1 << 15  # bytes
 LARGE_A = 3 << 19  # bytes of all of a or b that are too many for the L2 cache
 LARGE_B = 5 << 18
 
@@ -81,21 +82,26 @@ class Blocked:
     def _packing(self) -> tuple[int, int]:
         """From how many panels on a is packed, and from how many tiles on b.
 
-        To pack a panel takes as long as a tile. Caches are so good at strides that it pays only
-        where a panel is used often and does not stay in the L2 cache, or where its rows, some power
-        of two apart, compete for few places in it.
+        To pack a panel takes about as long as a tile. With 64-byte vectors, little enough is read
+        for each multiply-add that caches bear strides well: it pays only where a panel is used
+        often and does not stay in the L2 cache, or where its rows, some power of two apart, compete
+        for few places in it. With narrower ones it pays soon, unless all fits the L1 cache.
         """
         p, size = self.p, size_of(self.element)
         if self.half:
             return 0, 0
-        a, b = NEVER, 64 if p.depth * p.columns * size > LARGE_B else 128
-        fresh = p.count > 1 and p.column_a == 1 and self.depth >= 128  # no b is there for long
+        bytes_a, bytes_b = p.depth * p.rows * size, p.depth * p.columns * size
+        along = p.column_a != 1 and p.rows > 1
+        if self.tile.lanes * size < 64:
+            a = 8 if along and bytes_a > FITS_L1 else NEVER
+            return (a if self.panels >= a else NEVER), 12 if bytes_b > FITS_L1 else 128
+        a, b = NEVER, 64 if bytes_b > LARGE_B else 128
+        fresh = p.count > 1 and not along and self.depth >= 128  # no b is there for long
         if fresh or (self.depth >= 512 and p.row_b * size % 4096 == 0):
             b = 32
-        if p.column_a != 1 and p.rows > 1:
-            far = p.depth * p.column_a * size >= LARGE_A and p.column_a * size % 2048 == 0
-            if p.row_a != 1 or far:
-                a = 4
+        far = p.depth * p.column_a * size >= LARGE_A and p.column_a * size % 2048 == 0
+        if along and (p.row_a != 1 or far):
+            a = 4
         return (a if self.panels >= a else NEVER), b
 
     @property

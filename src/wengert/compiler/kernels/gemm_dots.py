@@ -185,14 +185,21 @@ def emit_dots(module: Module, dtype: DType, target: Target) -> None:
             a.set(own)
         b = f.at(bases[1], far[1] + column * d["column_b"], stored)
         width = f.smin(d["columns"] - column, d["panel"])
-        with f.choice(f.compare("eq", d["split"], 1)) as labels:
-            c = f.at(bases[2], far[2] + column, stored)
-            add = d.flag("accumulate")
-            dots.write(a.get(), b, c, width, d["column_b"], depth, alpha, add, dtype)
-            full = f.compare("eq", width, d["panel"])
-            call_epilogue(f, epilogue, args, index, index + 1, column, full)
-            f.otherwise(labels)
-            c = f.at(bases[2], far[2] + column, element)
-            plain = dtypes.float64 if element == F64 else dtypes.float32
-            dots.write(a.get(), b, c, width, d["column_b"], depth, 1.0, False, plain)
+        cut = f.compare("ne", d["split"], 1)  # its sums are of the computed type, and added later
+        factor = f.select(cut, 1.0, alpha)
+        add = f.select(cut, f.constant("i1", False), d.flag("accumulate"))
+
+        def write(result: DType) -> None:
+            c = f.at(bases[2], far[2] + column, types.stored(result))
+            dots.write(a.get(), b, c, width, d["column_b"], depth, factor, add, result)
+
+        if stored == element:
+            write(dtype)
+        else:
+            with f.choice(cut) as labels:
+                write(dtypes.float32)
+                f.otherwise(labels)
+                write(dtype)
+        full = f.compare("eq", width, d["panel"])
+        call_epilogue(f, epilogue, args, index, index + 1, column, full)
     f.ret()
