@@ -159,3 +159,13 @@ def test_writes_under_vmap_are_refused_as_eagerly() -> None:
 
     with pytest.raises(wg.errors.TraceError, match="differs along the mapped axis"):
         wg.vmap(wg.jit(f))(wg.ones(4))
+
+
+def test_a_module_is_compiled_as_it_is() -> None:
+    net = wg.nn.Sequential(wg.nn.Linear(2, 3), wg.nn.Dropout(0.5))
+    f = wg.jit(net)
+    with wg.no_grad():
+        net.eval()
+        assert_close(f(X[0]), net(X[0]))
+        net.train()
+        assert (f(X[0]).numpy() == 0.0).any()

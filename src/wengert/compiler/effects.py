@@ -246,9 +246,10 @@ def _is_users(f: FunctionType) -> bool:
 
 
 def _self_of(f: Any) -> Any:
+    """The object behind a method, or the callable object itself."""
     while isinstance(f, functools.partial):
         f = f.func
-    return getattr(f, "__self__", None) if isinstance(f, MethodType) else None
+    return f if isinstance(f, Holder) else getattr(f, "__self__", None)
 
 
 def _is_plain_object(value: Any) -> bool:

@@ -33,7 +33,9 @@ class Function:
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
         with self.lock:
             if self.executable is None:
-                self.executable = compile_program(self.program)
+                from wengert.compiler.loop import share_loops  # which stands on this module
+
+                self.executable = compile_program(share_loops(self.program))
             executable = self.executable
             given = [buffers.readable(a) for a in arrays]
             made = [buffers.fresh(spec) for spec in executable.outputs]

@@ -93,7 +93,7 @@ class Jit:
         static_argnames: Sequence[str],
         cache_size: int,
     ) -> None:
-        functools.update_wrapper(self, f)
+        functools.update_wrapper(self, f, updated=())  # not the attributes of a module
         self.f = f
         self.static_argnums, self.static_argnames = static_argnums, static_argnames
         self.cache_size = cache_size
@@ -223,7 +223,7 @@ class Jit:
     def traced(self, signature: Signature) -> Callable[..., Any]:
         """The function as it is traced: it knows that it is running."""
 
-        @functools.wraps(self.f)
+        @functools.wraps(self.f, updated=())
         def run(*args: Any, **kwargs: Any) -> Any:
             self.running.append(signature.key)
             try:
@@ -314,7 +314,7 @@ class _Method:
     """A method of an object that is held weakly: who calls it has the object."""
 
     def __init__(self, f: Callable[..., Any], instance: Any) -> None:
-        functools.update_wrapper(self, f)
+        functools.update_wrapper(self, f, updated=())
         self.f, self.reference = f, weakref.ref(instance)
 
     @property

@@ -29,6 +29,7 @@ from wengert.core.tree import tree_structure
 from wengert.ops.elementwise import add, mul
 from wengert.ops.functions import sin
 from wengert.ops.movement import broadcast_to
+from wengert.ops.structure import pick
 from wengert.transforms.batch import move_axis, run_batched
 from wengert.transforms.call import fresh, of_each, zeros_like
 from wengert.transforms.forward import push
@@ -240,6 +241,21 @@ class Loop:
 
         found: Loop = self._derive(("batched", size, marks), make)
         return found
+
+
+def share_loops(program: Program) -> Program:
+    """Where a loop runs twice, once keeping its carries for a backward pass, run that one alone.
+    The program is changed in place; nobody else may have its terms yet."""
+    terms = program.terms
+    found = {(t.params["loop"], t.args): t for t in terms if t.op is scan_op}
+    for term in terms:
+        if term.op is pick and term.args[0].op is scan_op:
+            source = term.args[0]
+            keeping = found.get((source.params["loop"].derived.get("keeping"), source.args))
+            if keeping is not None:
+                term.args = (keeping,)
+                term.params = {**term.params, "count": len(keeping.specs)}
+    return program
 
 
 def _pulled(

@@ -132,7 +132,9 @@ def parameter_names(f: Any) -> tuple[str, ...]:
     except (TypeError, ValueError):
         return ()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(p.name for p in parameters if p.kind in kinds)
+    names = tuple(p.name for p in parameters if p.kind in kinds)
+    bound = hasattr(f, "__self__") and not inspect.ismethod(f)  # `self` is still in its signature
+    return names[1:] if bound else names
 
 
 def place_of(args_and_kwargs: Any, i: int) -> str:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from wengert.compiler.effects import Surroundings
 from wengert.compiler.session import Box, Session
 from wengert.compiler.signature import ARRAY, LEAF, TRACKED, Signature, Static
 from wengert.core.graph import ancestors, nodes_of
+from wengert.core.live import Holder
 from wengert.core.node import Node
 from wengert.core.op import leaked
 from wengert.core.spec import Spec
@@ -128,9 +131,23 @@ def trace(
         finally:
             state.watch, state.origin, state.module, state.transforming = before
     surroundings.after(session)
+    out_tree = _without_values(out_tree)
     del result, args, kwargs, leaves
     session.check_boxes()
     return Traced(session, inputs, outputs, out_tree, recorded, signature)
+
+
+def _without_values(tree: TreeDef) -> TreeDef:
+    """The structure of a result, where a model in it does not keep the trace's tensors alive."""
+    stack, holds = [tree], False
+    while stack:
+        part = stack.pop()
+        holds = holds or (part.kind is not None and issubclass(part.kind, Holder))
+        stack += part.children
+    if not holds:
+        return tree
+    blank = tree.unflatten([Tensor(np.zeros(())) for _ in range(tree.num_leaves)])
+    return tree_flatten(blank, is_leaf=_is_box)[1]
 
 
 def _is_box(value: Any) -> bool:

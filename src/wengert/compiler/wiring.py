@@ -10,6 +10,7 @@ import numpy as np
 
 from wengert.compiler.capture import Importer
 from wengert.compiler.ir import Program, Term
+from wengert.compiler.loop import share_loops
 from wengert.compiler.session import Box
 from wengert.compiler.tracing import Traced, is_result
 from wengert.core.tensor import Tensor
@@ -129,6 +130,8 @@ class Assembly:
         values = traced.tensors + [b.value for b in written]
         values += [b.grad_end for b in changed if b.grad_end is not None]
         self.program = Program([], self.importer.terms(values))
+        if not self.importer.whole:
+            share_loops(self.program)
         self.position: dict[Term, int] = {}
         self.needed = set(self.program.terms)
         self.wiring = Wiring(traced.out_tree, self._leaves(), len(traced.tensors))
