@@ -21,6 +21,7 @@ from wengert.compiler.layout import Layout
 from wengert.compiler.llvm.emit import Module
 from wengert.compiler.llvm.nests import SERIAL, emit_nest, work_of
 from wengert.compiler.nest import Check, Store
+from wengert.compiler.remat import rematerialise
 from wengert.compiler.schedule import Job, schedule, with_own_outputs
 from wengert.compiler.simplify import simplify
 from wengert.core import dtypes
@@ -83,7 +84,7 @@ class Assembly:
 def assemble(program: Program, around: Assembly | None = None) -> Assembly:
     """Divide a program into jobs, decide how everything lies in memory, and write its code; that of
     the body of a loop belongs to the program `around` it."""
-    program = with_own_outputs(_own(program))
+    program = with_own_outputs(rematerialise(_own(program), MAKERS))
     forced: set[Term] = set()
     while True:
         program, jobs = schedule(program, MAKERS, forced)

@@ -123,6 +123,11 @@ def _is_view(term: Term) -> bool:
     return term.op is not None and isinstance(term.op.lower, View)
 
 
+def is_late(term: Term) -> bool:
+    """Whether a term belongs to the backward pass alone."""
+    return bool(term.origins) and all(origin[3] == "backward" for origin in term.origins)
+
+
 def is_reduction(term: Term) -> bool:
     """Whether a term is reduced by a loop nest."""
     return term.op is not None and isinstance(term.op.lower, Reduction) and _count(term) > 1
@@ -145,6 +150,34 @@ def fuse(program: Program, makers: Container[str], forced: set[Term]) -> Units:
             forced.add(conflict.term)
 
 
+@dataclass
+class Expressions:
+    """Which terms will be stored, and what the others are computed from."""
+
+    roots: set[Term]
+    leaves: dict[Term, frozenset[Term]]
+    expenses: dict[Term, int]
+
+    def is_expression(self, term: Term) -> bool:
+        """Whether a term can be computed where it is needed."""
+        return term in self.expenses
+
+    def expense(self, term: Term) -> int:
+        """Instructions that an expression takes."""
+        return self.expenses[term]
+
+    def read(self, term: Term) -> frozenset[Term]:
+        """The large arrays in memory that a term is computed from."""
+        return frozenset().union(*[self.leaves[a] for a in term.args])
+
+
+def expressions(program: Program, makers: Container[str]) -> Expressions:
+    """How `fuse` would store the terms of a program."""
+    fusion = _Fusion(program, makers, set())
+    roots = fusion.choose_roots()
+    return Expressions(roots, fusion.leaves, fusion.expense)
+
+
 class _Fusion:
     def __init__(self, program: Program, makers: Container[str], forced: set[Term]) -> None:
         self.program, self.makers, self.forced = program, makers, forced
@@ -153,6 +186,7 @@ class _Fusion:
         self.outputs = set(program.outputs)
         self.cost: dict[Term, int] = {}
         self.depth: dict[Term, int] = {}
+        self.expense: dict[Term, int] = {}  # the same of each, stored or not
         self.leaves: dict[Term, frozenset[Term]] = {}  # large arrays that an expression reads
         self.found = Units([])
         self.scalars: list[int] = []  # nests of a single position
@@ -161,9 +195,7 @@ class _Fusion:
         self.reach: list[int] = []  # the same through others, as bits
 
     def run(self) -> Units:
-        self.viewed = self._viewed()
-        self.reached = self._reached()
-        self.roots = self._choose_roots()
+        self.roots = self.choose_roots()
         for term in self.terms:
             if term.op is None or (term not in self.roots):
                 continue
@@ -207,11 +239,15 @@ class _Fusion:
             found[term] = max(sizes)
         return found
 
-    def _choose_roots(self) -> set[Term]:
+    def choose_roots(self) -> set[Term]:
+        """The terms that are stored, or belong to a nest that may store them."""
+        self.viewed = self._viewed()
+        self.reached = self._reached()
         roots: set[Term] = set()
         for term in self.terms:
             if term.op is not None and is_fusible(term):
                 self._measure(term)
+                self.expense[term] = self.cost[term]
                 if not self._is_root(term):
                     continue
             if term.op is not None:
@@ -301,6 +337,8 @@ class _Fusion:
             unit = self.found.units[number]
             if not isinstance(unit, NestUnit) or not self._may_join(number, needed):
                 continue
+            if is_late(term) and not is_late(unit.roots[0]):
+                continue  # the backward pass would be served early, and memory held for it
             if self._join(unit, term):
                 self._joined(unit, term, needed)
                 return
