@@ -19,7 +19,7 @@ from tests.compiler.op_support import (
     same,
     traced,
 )
-from wengert.compiler.ir import Program, Term, apply
+from wengert.compiler.ir import Program, Term, apply, constant
 from wengert.compiler.kernels.scatter import Latest, Scatter
 from wengert.compiler.llvm import build
 from wengert.compiler.llvm.build import Target
@@ -162,6 +162,37 @@ def test_an_error_leaves_the_table_as_it_was() -> None:
     with pytest.raises(BoundsError, match="index 5 is out of bounds"):
         executable()
     assert (table == 1).all()
+
+
+def test_all_indices_are_checked_before_any_table_changes() -> None:
+    tables, rows = [np.ones((5, 3)), np.ones((6, 3))], np.zeros((2, 3))
+    for bad in (0, 1):
+        index = [np.array([0, 1]), np.array([0, 2])]
+        index[bad][1] = 9
+        arrays = [*tables, *index, rows]
+        inputs = [Term(None, (), {}, Spec.of(a)) for a in arrays]
+        new = [apply("scatter", inputs[i], inputs[2 + i], inputs[4], axis=0) for i in (0, 1)]
+        executable = Native(simplify(Program(inputs, new, {0: 0, 1: 1})), 2)
+        written = [t for job in executable.assembly.jobs for t in job.writes]
+        assert sum(t.size for t in written) == 2 * 2 + 5 * 3 + 6 * 3
+        for i, a in enumerate([*arrays, *tables]):
+            executable.table[i] = a.ctypes.data
+        with pytest.raises(BoundsError, match="index 9 is out of bounds"):
+            executable()
+        assert all((t == 1).all() for t in tables)
+
+
+def test_an_index_that_is_known_is_checked_too() -> None:
+    u = np.arange(2.0)
+    for last in (5, -6, 4, -5):
+        index = constant(np.array([0, last]))
+        x = Term(None, (), {}, Spec.of(u))
+        program = Program([x], [apply("scatter_add", x, index, axis=0, size=5)])
+        if -5 <= last < 5:
+            same(run(program, (u,))[0], interpreted(program, (u,))[0])
+            continue
+        with pytest.raises(BoundsError, match=f"index {last} is out of bounds"):
+            run(program, (u,))
 
 
 def test_a_table_that_is_read_otherwise_too_is_copied_first() -> None:

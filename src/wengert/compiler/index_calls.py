@@ -1,7 +1,7 @@
 """Kernels for reductions over indices; see `kernel_calls` for what a maker is.
 
-The kernels take indices that are known to be in range: each maker asks for a `ravel_index` in
-front, which checks and wraps them, and raises the op's error.
+The kernels take indices that are known to be in range: where they are not (see
+`simplify.indexing`), each maker asks for a `ravel_index` in front, which checks and wraps them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from wengert.compiler.ir import Term
 from wengert.compiler.kernel_calls import Call, NeedsCopy, NeedsTerm, Site
 from wengert.compiler.kernels.scatter import Latest, Scatter
 from wengert.compiler.operands import Operand, Part
+from wengert.compiler.simplify.facts import names_entries
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
 from wengert.core.index import strides_of
@@ -49,8 +50,7 @@ def is_dense(step: int | None, count: int) -> bool:
 
 def _checked(term: Term, operand: int, size: int, axis: int) -> None:
     """Raise `NeedsTerm` unless an operand is an index that has been checked."""
-    index = term.args[operand]
-    if index.name != "ravel_index" or index.params["shape"] != (size,):
+    if not names_entries(term.args[operand], size):
         raise NeedsTerm(operand, "ravel_index", shape=(size,), axes=(axis,))
 
 

@@ -5,6 +5,7 @@ Each proof looks a few terms up, no further; False means "not proved".
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from wengert.compiler.ir import Term
 from wengert.compiler.simplify.build import Builder, is_float
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
+from wengert.core.lowering import View
 
 _REACH = 8  # how many terms up a proof looks
 
@@ -53,6 +55,21 @@ def never_minus_zero(b: Builder, x: Term, reach: int = _REACH) -> bool:
     if x.name == "concatenate":
         return len(x.args) < 9 and all(never_minus_zero(b, a, reach) for a in x.args)
     return False
+
+
+def names_entries(index: Term, size: int) -> bool:
+    """Whether an index is int64, and all its entries are numbers of `size` things: none is negative
+    or too large."""
+    if index.dtype != dtypes.int64:
+        return False
+    while index.op is not None and isinstance(index.op.lower, View):
+        (index,) = index.args
+    if index.data is not None:
+        few = index.data.size <= 1 << 16
+        return few and bool(((index.data >= 0) & (index.data < size)).all())
+    if index.name == "latest":
+        return index.size <= size
+    return index.name == "ravel_index" and prod(index.params["shape"]) == size
 
 
 def finite(b: Builder, x: Term, reach: int = _REACH) -> bool:

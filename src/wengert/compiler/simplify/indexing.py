@@ -15,7 +15,7 @@ import numpy as np
 
 from wengert.compiler.ir import Array, Term
 from wengert.compiler.simplify.build import Builder, is_pointwise, rule
-from wengert.compiler.simplify.facts import never_minus_zero
+from wengert.compiler.simplify.facts import names_entries, never_minus_zero
 from wengert.compiler.simplify.views import take
 from wengert.core.spec import Shape
 
@@ -78,6 +78,27 @@ def scatter_run(b: Builder, t: Term) -> Term | None:
 
 def _plus_zero(b: Builder, x: Term) -> Term:
     return x if never_minus_zero(b, x) else b.make("add", x, b.constant(0, x.dtype))
+
+
+@rule("scatter_add", "scatter_prod", "scatter_max", "scatter_min", "scatter", "latest")
+def check_before(b: Builder, t: Term) -> Term | None:
+    """Kernels trust their indices: what checks and wraps them becomes a term, one for all that use
+    an index, which runs before anything is changed in place."""
+    place = 0 if t.name == "latest" else 1
+    index, axis = t.args[place], t.params.get("axis", 0)
+    size = t.params["size"] if "size" in t.params else t.shape[axis]
+    if names_entries(index, size):
+        return None
+    checked = b.make("ravel_index", index, shape=(size,), axes=(axis,))
+    return b.make(t.name, *t.args[:place], checked, *t.args[place + 1 :], **t.params)
+
+
+@rule("ravel_index")
+def checked_already(b: Builder, t: Term) -> Term | None:
+    """An index that is known to be in range needs no check."""
+    if len(t.args) != 1 or not names_entries(t.args[0], t.params["shape"][0]):
+        return None
+    return t.args[0]
 
 
 # -- one index a row ---------------------------------------------------------------------------
