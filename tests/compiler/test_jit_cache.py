@@ -415,3 +415,27 @@ def test_side_effects_that_undo_themselves_are_none() -> None:
     assert f(wg.ones(3)).tolist() == [1.0, 1.0, 1.0]
     assert net.training
     assert X.shape[0] == Y.shape[0]
+
+
+def test_functions_that_are_not_deterministic() -> None:
+    class Clock:
+        ticks = 0
+
+    def f(x: Any) -> Any:
+        Clock.ticks += 1
+        return wg.sin(x) if Clock.ticks % 2 else wg.cos(x)
+
+    with pytest.raises(TraceError, match=r"f is not deterministic.*sin\(.*then.*cos\("):
+        wg.jit(f, check=True)(wg.ones(2))
+    model = wg.nn.Sequential(wg.nn.Linear(2, 2), wg.nn.Dropout(0.5))
+    opt = wg.optim.Adam(model.parameters())
+
+    @wg.jit(check=True)
+    def step(x: Any) -> Any:
+        loss = model(x).sum()
+        loss.backward()
+        opt.step()
+        opt.zero_grad()
+        return loss
+
+    assert float(step(X[0])) != float(step(X[0]))

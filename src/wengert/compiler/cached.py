@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any, Protocol
 
 from wengert.compiler.call import Call, invoke
@@ -17,6 +18,7 @@ from wengert.compiler.session import Box
 from wengert.compiler.signature import ARRAY, Signature, parameter_names, places
 from wengert.compiler.tracing import Traced, trace
 from wengert.compiler.wiring import Assembly
+from wengert.core.errors import TraceError
 from wengert.core.live import Holder, clock
 from wengert.core.state import state
 from wengert.core.tensor import Tensor
@@ -28,6 +30,7 @@ class Owner(Protocol):
 
     f: Callable[..., Any]
     name: str
+    check: bool
 
     def traced(self, signature: Signature) -> Callable[..., Any]: ...
 
@@ -268,6 +271,8 @@ def make(owner: Owner, signature: Signature) -> Cached | None:
     """Trace and compile a function for a call; None where it must become a part of the trace
     around it, since it writes variables there."""
     traced = trace(owner.traced(signature), signature, owner.name, owner.f)
+    if owner.check:
+        _compare(owner, signature, traced)
     outer = state.trace
     if outer is None and not signature.tracked and not traced.differentiable:
         return Plain(owner, traced, signature)
@@ -275,3 +280,20 @@ def make(owner: Owner, signature: Signature) -> Cached | None:
     if outer is not None and (made.wiring.writes or made.wiring.grads):
         return None
     return made
+
+
+def _compare(owner: Owner, signature: Signature, first: Traced) -> None:
+    """The error for a function whose second trace is another program than its first."""
+    names = names_of(owner, signature)
+    second = trace(owner.traced(signature), signature, owner.name, owner.f)
+    lines = [str(Assembly(t, names).build()[0]).splitlines() for t in (first, second)]
+    for a, b in zip_longest(*lines, fillvalue="nothing"):
+        if a.partition("#")[0] != b.partition("#")[0]:  # but for the lines that made the boxes
+            raise TraceError(
+                "jit",
+                f"{owner.name} is not deterministic: its second trace differs from its first",
+                met=f"{a.strip()!r}, then {b.strip()!r}",
+                cause="a set that is iterated over, the time, the environment, or a state that the "
+                "function changes",
+                fix="sort what is iterated over, and pass what changes as a static argument",
+            )

@@ -90,7 +90,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
 
     >>> import wengert as wg
     >>> wg.fori_loop(0, 5, lambda i, total: total + i, 0)
-    Tensor(10)
+    Tensor(10, dtype=int64)
     """
     check_function("fori_loop", body_fun)
     start, stop = _bound("lower", lower), _bound("upper", upper)

@@ -34,6 +34,7 @@ def jit(
     static_argnums: int | Iterable[int] = (),
     static_argnames: str | Iterable[str] = (),
     cache_size: int = 64,
+    check: bool = False,
 ) -> Any:
     """Compile a function: a loss, a gradient, or a whole training step with its state.
 
@@ -54,6 +55,7 @@ def jit(
     f : the function, or a method; without it, `jit` is a decorator with options
     static_argnums, static_argnames : arguments that are static as a whole
     cache_size : how many programs are kept; the one that was not used for longest goes first
+    check : trace the function twice, and raise an error unless both traces are the same program
 
     >>> import wengert as wg
     >>> model = wg.nn.Linear(2, 1); opt = wg.optim.SGD(model.parameters(), lr=0.1)
@@ -72,6 +74,7 @@ def jit(
             static_argnums=static_argnums,
             static_argnames=static_argnames,
             cache_size=cache_size,
+            check=check,
         )
     check_function("jit", f)
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
@@ -80,7 +83,7 @@ def jit(
         raise ArgumentError(
             "jit", "cache_size is at least 1", met=repr(cache_size), fix="leave it out for 64"
         )
-    return Jit(f, numbers, names, cache_size)
+    return Jit(f, numbers, names, cache_size, check)
 
 
 class Jit:
@@ -92,11 +95,12 @@ class Jit:
         static_argnums: Sequence[int],
         static_argnames: Sequence[str],
         cache_size: int,
+        check: bool = False,
     ) -> None:
         functools.update_wrapper(self, f, updated=())  # not the attributes of a module
         self.f = f
         self.static_argnums, self.static_argnames = static_argnums, static_argnames
-        self.cache_size = cache_size
+        self.cache_size, self.check = cache_size, check
         self.name = getattr(f, "__qualname__", type(f).__name__)
         self.cache: OrderedDict[Any, list[Cached]] = OrderedDict()
         self.history = History(self.name, f)
@@ -258,7 +262,7 @@ class Jit:
         if bound is None:
             method = _Method(self.f, instance)
             numbers = [n - 1 for n in self.static_argnums if n > 0]
-            bound = Jit(method, numbers, self.static_argnames, self.cache_size)
+            bound = Jit(method, numbers, self.static_argnames, self.cache_size, self.check)
             self.methods[instance] = bound
         return bound
 
@@ -304,10 +308,10 @@ class Jit:
         return f"<jit of {self.name}, {len(self.history.events)} compiled>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Jit:
-        return Jit(self.f, self.static_argnums, self.static_argnames, self.cache_size)
+        return Jit(self.f, self.static_argnums, self.static_argnames, self.cache_size, self.check)
 
     def __reduce__(self) -> Any:
-        return Jit, (self.f, self.static_argnums, self.static_argnames, self.cache_size)
+        return Jit, (self.f, self.static_argnums, self.static_argnames, self.cache_size, self.check)
 
 
 class _Method:
