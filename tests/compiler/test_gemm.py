@@ -524,6 +524,13 @@ def test_an_epilogue_of_a_batch_counts_rows_through() -> None:
     assert (seen == 1).all()
 
 
+def test_only_what_packs_has_a_workspace() -> None:
+    a, b = operands(np.random.default_rng(18), 128, 512, 784, "NN")
+    assert made(a, b, target=replace(build.host(), features="+avx512f,+fma")).workspace.size(2) == 0
+    assert made(a, b.T.copy().T).workspace.per_thread >= 4 * 512 * 392
+    assert made(*operands(np.random.default_rng(18), 8, 9, 10, "NT")).workspace.size(2) == 0
+
+
 def test_results_that_lie_by_columns_are_swapped() -> None:
     a, b = operands(np.random.default_rng(14), 40, 30, 50, "NN")
     assert not made(a, b).swapped

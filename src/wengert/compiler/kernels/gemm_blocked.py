@@ -71,10 +71,12 @@ class Blocked:
         self.row_block = max(1, min(self.tiles, rows))
         self.column_block = max(1, min(self.panels, panels))
         self.pack_a, self.pack_b = self._packing()
+        narrow = not tile.masks and p.columns % tile.lanes > 0
+        self.packs_b = narrow or p.column_b != 1 or self.tiles >= self.pack_b
         slack = tile.lanes * size
         pitch = pitch_of(tile.rows, tile.lanes)
         a = self.row_block * pitch * self.depth * size + slack if self.pack_a < NEVER else 0
-        b = self.column_block * self.panel * self.depth * size + slack
+        b = self.column_block * self.panel * self.depth * size + slack if self.packs_b else 0
         self.b_at = padded(a)
         self.buffer_at = self.b_at + padded(b)
         self.own = self.buffer_at + (tile.rows * self.panel * size if self.staged else 0)
@@ -129,8 +131,7 @@ class Blocked:
     def _multiply(self, module: Module, name: str, epilogue: str | None) -> None:
         """The step that multiplies."""
         p, dtype = self.p, self.gemm.dtype
-        packs = self.pack_b < NEVER
-        shape = (p.count * p.parts, self.tiles, self.panels, packs)
+        shape = (p.count * p.parts, self.tiles, self.panels, self.packs_b)
         grid = _bytes(module, f"{name}_grid", grid_table(*shape))
         place = _integers(module, f"{name}_sizes", self._description(self.cut))
         f, args, thread, threads = step(module, name)
