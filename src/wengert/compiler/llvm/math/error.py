@@ -77,20 +77,45 @@ _SCALED = (
 )
 
 
-@once
-def erfc(k: Arithmetic, x: Value) -> Value:
-    """1 − erf(x), accurate where that is small; float32 is computed in float64."""
-    if x.element == F32:
-        return k.single(erfc(k, k.double(x)))
-    size = k.abs(x)
-    a = k.at_most(size, 27.3)
+# (1 + 2a)·exp(a²)·erfc(a) − 1 on [0, 10.1] by q = (a − 4)/(a + 4), highest power first.
+_SCALED_SINGLE = (
+    *(-0.0006419685087166727, -0.0011365927057340741, 0.005043421871960163),
+    *(-0.01602431945502758, 0.03722189739346504, -0.0663546621799469, 0.09372131526470184),
+    *(-0.10103780776262283, 0.06809782981872559, 0.015379629097878933, -0.13962112367153168),
+    0.23299512267112732,
+)
+
+
+def _ratio_single(k: Arithmetic, a: Value) -> tuple[Value, Value]:
+    """exp(a²)·erfc(a) in float32, and the rest that its rounding leaves."""
+    below, double = a + 4.0, k.fma(a, 2.0, 1.0)
+    both = k.constant(a, 1.0) / (below * double)  # one division for two
+    inverse, bottom = both * double, both * below
+    q = (a - 4.0) * inverse
+    q = k.fma(inverse, k.fma(-q, a, k.fma(q + 1.0, -4.0, a)), q)
+    p = k.poly(q, _SCALED_SINGLE)
+    ratio = k.fma(p, bottom, bottom)
+    return ratio, k.fma(k.fma(-ratio, a, 0.5), 2.0, p - ratio) * bottom
+
+
+def _ratio_double(k: Arithmetic, a: Value) -> tuple[Value, Value]:
+    """The same in float64."""
     q = (a - 4.0) / (a + 4.0)
     scaled = ordered_sum(k.constant(q, _SCALED_HI), k.fma(q, k.poly(q, _SCALED), _SCALED_LO))
     # Divided by 1 + 2a, with what the roundings of that sum and of the quotient leave.
     bottom = two_sum(a + a, k.constant(a, 1.0))
     ratio = scaled.hi / bottom.hi
     rest = k.fma(-ratio, bottom.hi, scaled.hi) + k.fma(-ratio, bottom.lo, scaled.lo)
-    rest = rest / bottom.hi
+    return ratio, rest / bottom.hi
+
+
+@once
+def erfc(k: Arithmetic, x: Value) -> Value:
+    """1 − erf(x), accurate where that is small."""
+    single = x.element == F32
+    size = k.abs(x)
+    a = k.at_most(size, 10.2 if single else 27.3)
+    ratio, rest = _ratio_single(k, a) if single else _ratio_double(k, a)
     # exp(−a²) = 2ⁿ(1 + grown)
     bias = FORMATS[x.element].bias
     square = two_product(k, a, a)
@@ -101,7 +126,7 @@ def erfc(k: Arithmetic, x: Value) -> Value:
     found = ratio + k.fma(ratio, grown, k.fma(rest, grown, rest))
     found = found * as_power(k, half) * as_power(k, power.bits - half)
     found = k.select(k.gt(x, 0.0), found, 2.0 - found)
-    near = 1.0 - k.fma(x, k.poly(x * x, _NEAR[F64]), x)
+    near = 1.0 - k.fma(x, k.poly(x * x, _NEAR[x.element]), x)
     return k.select(k.gt(size, 0.5), found, near)
 
 
