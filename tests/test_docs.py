@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import wengert as wg
+import wengert.compiler.control
+import wengert.compiler.jit  # their ops are registered now, not by the page that uses them first
 from wengert.core.op import REGISTRY
 
 ROOT = Path(__file__).parent.parent
