@@ -14,24 +14,33 @@ run over the same positions and nothing in between must happen first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from wengert.compiler.ir import Program, Term
 from wengert.compiler.llvm.weight import weight
-from wengert.compiler.nest import Builder, Conflict, Nest, reduced_axes
-from wengert.core.index import ZERO, Index, Indices, NeedsSplit, NotAffine, reshaped
-from wengert.core.lowering import (
-    MOST_ENTRIES,
-    Indexed,
-    Native,
-    Pointwise,
-    Reduction,
-    Repeated,
-    View,
+from wengert.compiler.nest import Builder, Conflict, Nest
+from wengert.compiler.units import (
+    KernelUnit,
+    LibraryUnit,
+    LoopUnit,
+    NestUnit,
+    Unit,
+    Units,
+    add_root,
+    entries_of,
+    identity,
+    is_fusible,
+    is_late,
+    is_reduction,
+    is_view,
+    lone_nest,
+    split_dims,
 )
+from wengert.core.index import NeedsSplit, NotAffine, reshaped
+from wengert.core.lowering import Native, Repeated
 from wengert.core.spec import Shape
 
 RECOMPUTE = 120  # instructions that are repeated rather than their result stored
@@ -41,101 +50,6 @@ DEPTH = 48  # steps of one expression
 ARRAYS = 8  # that one expression reads
 POINTS = 160  # of one nest that takes in more roots
 NEIGHBOURS = 4  # nests that a root is tried with
-
-
-@dataclass(eq=False)
-class Unit:
-    """Something that runs at once."""
-
-    number: int
-    roots: list[Term]
-
-
-@dataclass(eq=False)
-class NestUnit(Unit):
-    """A loop nest. `space` is the index of an array of `shape`, the positions that it runs over;
-    `outer` that of what is left of it after its reductions."""
-
-    builder: Builder
-    shape: Shape
-    space: Indices
-    outer_shape: Shape = ()
-    outer: Indices = ()
-
-    @property
-    def nest(self) -> Nest:
-        return self.builder.nest
-
-
-@dataclass(eq=False)
-class KernelUnit(Unit):
-    """A term with a kernel of its own."""
-
-    @property
-    def maker(self) -> str:
-        """The name of the kernel's maker."""
-        lowering = self.roots[0].op.lower if self.roots[0].op is not None else None
-        assert isinstance(lowering, Native)
-        return lowering.maker
-
-
-@dataclass(eq=False)
-class LibraryUnit(Unit):
-    """A term that calls its reference."""
-
-
-@dataclass(eq=False)
-class LoopUnit(LibraryUnit):
-    """A loop whose body is a program."""
-
-
-@dataclass
-class Units:
-    """The units of a program, and where each stored term comes from."""
-
-    units: list[Unit]
-    home: dict[Term, Unit] = field(default_factory=dict)
-
-
-def is_fusible(term: Term) -> bool:
-    """Whether a term can be part of an expression in a loop nest."""
-    if term.op is None:
-        return term.is_constant and term.number is not None
-    lowering = term.op.lower
-    if isinstance(lowering, Reduction):
-        return _count(term) <= 1
-    if isinstance(lowering, Pointwise):
-        return all(a.dtype in lowering.dtypes for a in term.args)
-    if _entries(term) > MOST_ENTRIES:
-        return False
-    return isinstance(lowering, (View, Indexed)) and len(term.specs) == 1
-
-
-def _entries(term: Term) -> int:
-    """How many entries of its operands one entry of a term is computed from; 1 where it is
-    computed from one of each."""
-    if term.op is None or not isinstance(term.op.lower, Indexed):
-        return 1
-    return term.op.lower.entries(*term.args, **term.params)
-
-
-def _is_view(term: Term) -> bool:
-    return term.op is not None and isinstance(term.op.lower, View)
-
-
-def is_late(term: Term) -> bool:
-    """Whether a term belongs to the backward pass alone."""
-    return bool(term.origins) and all(origin[3] == "backward" for origin in term.origins)
-
-
-def is_reduction(term: Term) -> bool:
-    """Whether a term is reduced by a loop nest."""
-    return term.op is not None and isinstance(term.op.lower, Reduction) and _count(term) > 1
-
-
-def _count(term: Term) -> int:
-    """How many entries a reduction combines into one."""
-    return prod(term.args[0].shape[a] for a in reduced_axes(term))
 
 
 def fuse(program: Program, makers: Container[str], forced: set[Term]) -> Units:
@@ -222,7 +136,7 @@ class _Fusion:
         for term in self.terms:
             if self._has_kernel(term):
                 for a in term.args:
-                    while _is_view(a) and a not in self.forced:
+                    while is_view(a) and a not in self.forced:
                         (a,) = a.args
                     found.add(a)
         return found
@@ -235,7 +149,7 @@ class _Fusion:
             sizes = [0]
             for user in self.users[term]:
                 size = max(user.size, *[a.size for a in user.args])
-                sizes.append(found[user] if _is_view(user) else size)
+                sizes.append(found[user] if is_view(user) else size)
             found[term] = max(sizes)
         return found
 
@@ -258,7 +172,7 @@ class _Fusion:
 
     def _measure(self, term: Term) -> None:
         """What it takes to compute a fusible term from what stands in memory."""
-        entries = _entries(term)
+        entries = entries_of(term)
         self.cost[term] = min(
             weight(term) * entries + sum(self.cost[a] * entries for a in term.args), 10**6
         )
@@ -272,12 +186,12 @@ class _Fusion:
         if term in self.outputs or self.depth[term] > DEPTH or self.cost[term] > LARGEST:
             return True
         users = self.users[term]
-        view = _is_view(term)
+        view = is_view(term)
         for user in users:
             if not is_fusible(user) and not is_reduction(user) and not self._has_kernel(user):
                 return True  # a library function reads it from memory
-            again = _entries(user) * user.size
-            if _entries(user) > 1 and self.cost[term] * again > RECOMPUTE * term.size > 0:
+            again = entries_of(user) * user.size
+            if entries_of(user) > 1 and self.cost[term] * again > RECOMPUTE * term.size > 0:
                 return True  # windows that overlap read each entry several times
         arrays = len(self.leaves[term])
         if arrays > ARRAYS:
@@ -432,7 +346,7 @@ class _Fusion:
             space = unit.space if full else unit.outer
             known = unit.shape if full else unit.outer_shape
             index = reshaped(space, known, shape, builder.size) if shape != known else space
-            _add(unit, term, index)
+            add_root(unit, term, index)
             self._check(unit)
             return True
         except (Conflict, NotAffine):
@@ -482,7 +396,7 @@ class _Fusion:
         space, known = (unit.space, unit.shape) if full else (unit.outer, unit.outer_shape)
         size = unit.builder.size
         index = reshaped(space, known, shape, size) if shape != known else space
-        _add(unit, root, index)
+        add_root(unit, root, index)
 
     def _check(self, unit: NestUnit) -> None:
         """Several passes over something long are worth it only if threads can share them."""
@@ -502,69 +416,3 @@ class _Fusion:
             if point.dims & nest.reduced:
                 stages.add(point.stage)
         return len(stages)
-
-
-def _add(unit: NestUnit, term: Term, index: Indices) -> None:
-    """Compute a root in a nest, at an index of its (or its operand's) shape."""
-    builder = unit.builder
-    if not is_reduction(term):
-        builder.add_element(term, index)
-        return
-    axes = reduced_axes(term)
-    reduced = {v for a in axes for v, _ in index[a].terms if isinstance(v, int)}
-    kept = tuple([i for a, i in enumerate(index) if a not in axes])
-    left = {v for i in kept for v, _ in i.terms if isinstance(v, int)}
-    reduced = {d for d in reduced if unit.nest.dims[d] > 1}
-    if reduced & left:
-        raise Conflict("a dimension is both kept and reduced")
-    if unit.nest.reduced and unit.nest.reduced != reduced:
-        raise Conflict("another reduction goes over other dimensions")
-    builder.add_reduction(term, index, axes)
-    unit.nest.reduced = frozenset(reduced)
-    if not unit.outer_shape and not unit.outer:
-        unit.outer_shape, unit.outer = term.shape, kept
-
-
-def lone_nest(number: int, term: Term, stored: Callable[[Term], bool]) -> NestUnit:
-    """A nest for one root."""
-    shape = term.args[0].shape if is_reduction(term) else term.shape
-    dims = list(shape)
-    while True:
-        builder = Builder(Nest(list(dims)), stored)
-        space = identity(dims, shape)
-        unit = NestUnit(number, [term], builder, shape, space)
-        try:
-            _add(unit, term, space)
-            return unit
-        except NeedsSplit as split:
-            dims = split_dims(dims, split)
-
-
-def split_dims(dims: Sequence[int], split: NeedsSplit) -> list[int]:
-    """Sizes of dimensions with one divided in two; the inner part comes right behind."""
-    n = dims[split.dim]
-    return [*dims[: split.dim], n // split.inner, split.inner, *dims[split.dim + 1 :]]
-
-
-def identity(dims: Sequence[int], shape: Shape) -> Indices:
-    """The index of an array of `shape` over dimensions that are its axes, some of them divided."""
-    index: list[Index] = []
-    d = 0
-    for n in shape:
-        if n == 1:
-            index.append(ZERO)
-            d += 1
-            continue
-        parts = [d]
-        total = dims[d]
-        d += 1
-        while total < n:
-            parts.append(d)
-            total *= dims[d]
-            d += 1
-        assert total == n
-        expression = ZERO
-        for part in parts:
-            expression = expression * dims[part] + Index.of(part)
-        index.append(expression)
-    return tuple(index)

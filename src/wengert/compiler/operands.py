@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wengert.compiler.form import Strides
-from wengert.compiler.fuse import identity, split_dims
 from wengert.compiler.ir import Term
+from wengert.compiler.units import identity, split_dims
 from wengert.core.index import Index, Indices, NeedsSplit, NotAffine, Place, flat, strides_of
 from wengert.core.lowering import View
 

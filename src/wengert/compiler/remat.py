@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from wengert.compiler.fuse import expressions, is_late
+from wengert.compiler.fuse import expressions
 from wengert.compiler.ir import Program, Term
+from wengert.compiler.units import is_late
 from wengert.core.lowering import Native
 
 COST = 150  # instructions that are repeated

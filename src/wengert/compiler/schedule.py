@@ -12,9 +12,10 @@ import heapq
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from wengert.compiler.fuse import KernelUnit, LibraryUnit, NestUnit, Unit, Units, fuse, lone_nest
+from wengert.compiler.fuse import fuse
 from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.nest import Point
+from wengert.compiler.units import KernelUnit, LibraryUnit, NestUnit, Unit, Units, lone_nest
 from wengert.core.lowering import Native, View
 from wengert.core.op import REGISTRY
 

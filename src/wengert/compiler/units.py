@@ -1,0 +1,177 @@
+"""The units of a program: what runs at once, and which terms can be part of a loop nest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from wengert.compiler.ir import Term
+from wengert.compiler.nest import Builder, Conflict, Nest, reduced_axes
+from wengert.core.index import ZERO, Index, Indices, NeedsSplit
+from wengert.core.lowering import MOST_ENTRIES, Indexed, Native, Pointwise, Reduction, View
+from wengert.core.spec import Shape
+
+
+@dataclass(eq=False)
+class Unit:
+    """Something that runs at once."""
+
+    number: int
+    roots: list[Term]
+
+
+@dataclass(eq=False)
+class NestUnit(Unit):
+    """A loop nest. `space` is the index of an array of `shape`, the positions that it runs over;
+    `outer` that of what is left of it after its reductions."""
+
+    builder: Builder
+    shape: Shape
+    space: Indices
+    outer_shape: Shape = ()
+    outer: Indices = ()
+
+    @property
+    def nest(self) -> Nest:
+        return self.builder.nest
+
+
+@dataclass(eq=False)
+class KernelUnit(Unit):
+    """A term with a kernel of its own."""
+
+    @property
+    def maker(self) -> str:
+        """The name of the kernel's maker."""
+        lowering = self.roots[0].op.lower if self.roots[0].op is not None else None
+        assert isinstance(lowering, Native)
+        return lowering.maker
+
+
+@dataclass(eq=False)
+class LibraryUnit(Unit):
+    """A term that calls its reference."""
+
+
+@dataclass(eq=False)
+class LoopUnit(LibraryUnit):
+    """A loop whose body is a program."""
+
+
+@dataclass
+class Units:
+    """The units of a program, and where each stored term comes from."""
+
+    units: list[Unit]
+    home: dict[Term, Unit] = field(default_factory=dict)
+
+
+def is_fusible(term: Term) -> bool:
+    """Whether a term can be part of an expression in a loop nest."""
+    if term.op is None:
+        return term.is_constant and term.number is not None
+    lowering = term.op.lower
+    if isinstance(lowering, Reduction):
+        return _count(term) <= 1
+    if isinstance(lowering, Pointwise):
+        return all(a.dtype in lowering.dtypes for a in term.args)
+    if entries_of(term) > MOST_ENTRIES:
+        return False
+    return isinstance(lowering, (View, Indexed)) and len(term.specs) == 1
+
+
+def entries_of(term: Term) -> int:
+    """How many entries of its operands one entry of a term is computed from; 1 where it is
+    computed from one of each."""
+    if term.op is None or not isinstance(term.op.lower, Indexed):
+        return 1
+    return term.op.lower.entries(*term.args, **term.params)
+
+
+def is_view(term: Term) -> bool:
+    return term.op is not None and isinstance(term.op.lower, View)
+
+
+def is_late(term: Term) -> bool:
+    """Whether a term belongs to the backward pass alone."""
+    return bool(term.origins) and all(origin[3] == "backward" for origin in term.origins)
+
+
+def is_reduction(term: Term) -> bool:
+    """Whether a term is reduced by a loop nest."""
+    return term.op is not None and isinstance(term.op.lower, Reduction) and _count(term) > 1
+
+
+def _count(term: Term) -> int:
+    """How many entries a reduction combines into one."""
+    return prod(term.args[0].shape[a] for a in reduced_axes(term))
+
+
+# -- nests of their own -------------------------------------------------------------------------
+
+
+def add_root(unit: NestUnit, term: Term, index: Indices) -> None:
+    """Compute a root in a nest, at an index of its (or its operand's) shape."""
+    builder = unit.builder
+    if not is_reduction(term):
+        builder.add_element(term, index)
+        return
+    axes = reduced_axes(term)
+    reduced = {v for a in axes for v, _ in index[a].terms if isinstance(v, int)}
+    kept = tuple([i for a, i in enumerate(index) if a not in axes])
+    left = {v for i in kept for v, _ in i.terms if isinstance(v, int)}
+    reduced = {d for d in reduced if unit.nest.dims[d] > 1}
+    if reduced & left:
+        raise Conflict("a dimension is both kept and reduced")
+    if unit.nest.reduced and unit.nest.reduced != reduced:
+        raise Conflict("another reduction goes over other dimensions")
+    builder.add_reduction(term, index, axes)
+    unit.nest.reduced = frozenset(reduced)
+    if not unit.outer_shape and not unit.outer:
+        unit.outer_shape, unit.outer = term.shape, kept
+
+
+def lone_nest(number: int, term: Term, stored: Callable[[Term], bool]) -> NestUnit:
+    """A nest for one root."""
+    shape = term.args[0].shape if is_reduction(term) else term.shape
+    dims = list(shape)
+    while True:
+        builder = Builder(Nest(list(dims)), stored)
+        space = identity(dims, shape)
+        unit = NestUnit(number, [term], builder, shape, space)
+        try:
+            add_root(unit, term, space)
+            return unit
+        except NeedsSplit as split:
+            dims = split_dims(dims, split)
+
+
+def split_dims(dims: Sequence[int], split: NeedsSplit) -> list[int]:
+    """Sizes of dimensions with one divided in two; the inner part comes right behind."""
+    n = dims[split.dim]
+    return [*dims[: split.dim], n // split.inner, split.inner, *dims[split.dim + 1 :]]
+
+
+def identity(dims: Sequence[int], shape: Shape) -> Indices:
+    """The index of an array of `shape` over dimensions that are its axes, some of them divided."""
+    index: list[Index] = []
+    d = 0
+    for n in shape:
+        if n == 1:
+            index.append(ZERO)
+            d += 1
+            continue
+        parts = [d]
+        total = dims[d]
+        d += 1
+        while total < n:
+            parts.append(d)
+            total *= dims[d]
+            d += 1
+        assert total == n
+        expression = ZERO
+        for part in parts:
+            expression = expression * dims[part] + Index.of(part)
+        index.append(expression)
+    return tuple(index)
