@@ -410,3 +410,32 @@ def test_another_thread_computes_while_one_traces() -> None:
     assert found[0].requires_grad
     assert found[1].tolist() == [1.0, 1.0, 1.0]
     assert found[2].tolist() == [2.0, 2.0, 2.0]
+
+
+def test_a_thread_that_draws_while_another_traces_draws() -> None:
+    drop = wg.jit(lambda x: wg.nn.functional.dropout(x, 0.5) + wg.random.normal(shape=(3,)))
+    stop = threading.Event()
+
+    def draw() -> None:
+        while not stop.is_set():
+            wg.random.uniform(shape=(2,))
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    for _ in range(30):
+        drop(wg.ones(3))
+        drop.clear_cache()
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert not wg.random.default_generator.counter.is_symbolic
+
+
+def test_a_gradient_that_is_only_read() -> None:
+    weight = wg.Parameter(wg.ones(2))
+    norm = wg.jit(lambda: wg.zeros(()) if weight.grad is None else (weight.grad**2).sum())
+    assert float(norm()) == 0.0
+    weight.grad = wg.asarray([3.0, 4.0])
+    assert float(norm()) == 25.0
+    weight.grad = wg.asarray([1.0, 0.0])
+    assert float(norm()) == 1.0

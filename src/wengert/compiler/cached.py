@@ -14,7 +14,6 @@ from wengert.compiler.effects import Surroundings
 from wengert.compiler.entry import Entry
 from wengert.compiler.explain import Reason
 from wengert.compiler.ir import Program
-from wengert.compiler.session import Box
 from wengert.compiler.signature import ARRAY, Signature, parameter_names, places
 from wengert.compiler.tracing import Traced, trace
 from wengert.compiler.wiring import Assembly
@@ -121,7 +120,7 @@ class Cached:
         self.reliance = Reliance(owner, traced, signature)
         self.recording = traced.recorded
         self.settings = clock.settings
-        touched = _touched(traced)
+        touched = [b for b in traced.session.all_boxes() if b.tensor is not None and b.grad_asked]
         self.present: list[tuple[Any, bool]] = [(b.tensor, b.grad is not None) for b in touched]
 
     def is_current(self) -> bool:
@@ -159,20 +158,6 @@ class Cached:
     def call(self, signature: Signature) -> Any:
         """Run it on the arguments of a call."""
         raise TypeError("a kind of Cached says how it runs")
-
-
-def _touched(traced: Traced) -> list[Box]:
-    """The tracked boxes whose gradients the function may have looked at."""
-    session = traced.session
-    params: set[int] = set()
-    for holder in session.holders.values():
-        params.update(id(box) for _, box in holder._named_boxes())
-    return [
-        b
-        for b in session.all_boxes()
-        if b.tracked and b.tensor is not None
-        if b.used or b.grad_changed or id(b.tensor) in params
-    ]
 
 
 class Plain(Cached):

@@ -101,7 +101,12 @@ class Box:
     @property
     def grad_end(self) -> Tensor | None:
         """The gradient at the end of the trace."""
-        return self.start.grad if self.start is not None else None
+        return self.start.present_grad if isinstance(self.start, BoxLeaf) else None
+
+    @property
+    def grad_asked(self) -> bool:
+        """Whether the function looked at the gradient, or changed it."""
+        return self.grad_changed or (isinstance(self.start, BoxLeaf) and self.start.asked)
 
     @property
     def grad_changed(self) -> bool:
@@ -139,9 +144,22 @@ class Session(Trace):
 
     def __enter__(self) -> Session:
         live.tracing.lock.acquire()
-        self.before_owner = live.tracing.owner
+        self.before_owner, self.before_real = live.tracing.owner, live.tracing.real
+        self.around = state.trace
         live.tracing.owner = threading.get_ident()
+        try:
+            self._take_boxes()
+        except BaseException:  # an interrupt, for example
+            self._leave()
+            raise
+        self.begin = next_id()
+        state.trace = self
+        return self
+
+    def _take_boxes(self) -> None:
+        """Make all boxes symbolic."""
         stands_for: dict[int, tuple[Spec, Any]] = {}
+        live.tracing.real = Stand(stands_for)
         for tensor in live.boxes():
             box = self.boxes[id(tensor)] = Box(tensor)
             stands_for[id(box.spec)] = box.spec, weakref.ref(tensor)
@@ -149,16 +167,17 @@ class Session(Trace):
                 assert box.start is not None
                 self.leaves.add(box.start)
             box.enter(tensor)
-        self.before_real, live.tracing.real = live.tracing.real, Stand(stands_for)
-        self.starts = {box.start for box in self.boxes.values()}
-        self.begin = next_id()
-        self.outer = None
-        self.around, state.trace = state.trace, self
-        return self
+            self.starts.add(box.start)
+            if box.grad_start is not None:
+                self.starts.add(box.grad_start._node)
 
     def __exit__(self, *exc: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give all boxes their values back, and let other threads go on."""
         state.trace = self.around
-        for box in (*self.boxes.values(), *self.made):
+        for box in self.all_boxes():
             box.leave()
         live.tracing.owner = self.before_owner
         if self.parent is not None:
@@ -330,6 +349,33 @@ class Stand:
         return x if box is None else Tensor(box._data, box._node)
 
 
-def tracked_leaf(spec: Spec, origin: site.Origin) -> Node:
+_GRAD: Any = Node.__dict__["grad"]
+
+
+class BoxLeaf(Node):
+    """The leaf of a box in a trace: it knows whether its gradient was asked for, since a program
+    is then one for a box that had a gradient at the call, or for one that had none."""
+
+    __slots__ = ("asked",)
+
+    @property
+    def grad(self) -> Tensor | None:
+        self.asked = True
+        return self.present_grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        _GRAD.__set__(self, value)
+
+    @property
+    def present_grad(self) -> Tensor | None:
+        """The gradient, read by the session itself."""
+        found: Tensor | None = _GRAD.__get__(self)
+        return found
+
+
+def tracked_leaf(spec: Spec, origin: site.Origin) -> BoxLeaf:
     """A leaf in a trace."""
-    return Node(leaf, NO_PARAMS, (), (), spec, spec.shape, spec.dtype, origin)
+    node = BoxLeaf(leaf, NO_PARAMS, (), (), spec, spec.shape, spec.dtype, origin)
+    node.asked = False
+    return node

@@ -189,4 +189,5 @@ class Assembly:
             if read is not None or box in changed:
                 number = self.traced.number_of(box)
                 tensor = box.tensor if number is None else None
+                box.used = True
                 wiring.grads.append(Gradient(tensor, number, read, output, box in changed))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,12 @@ class _Tracing:
 
 
 tracing = _Tracing()
+
+
+def guarded(lock: threading.Lock) -> AbstractContextManager[Any]:
+    """A lock of a holder of boxes, for a `with`. The thread that traces does not take it: who holds
+    it may be waiting for the end of the trace, and no other thread sees what a trace does."""
+    return nullcontext() if tracing.owner == threading.get_ident() else lock
 
 
 def all_settled(xs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:

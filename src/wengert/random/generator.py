@@ -16,7 +16,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, DtypeError, StateError, TraceError
-from wengert.core.live import Holder
+from wengert.core.live import Holder, guarded
 from wengert.core.op import REGISTRY
 from wengert.core.spec import Shape, Spec, describe
 from wengert.core.state import state
@@ -198,7 +198,7 @@ class Generator(Holder):
     def manual_seed(self, seed: int) -> Generator:
         """Start again, at the beginning of the stream of `seed`; returns the generator."""
         fresh = key(seed)
-        with self._lock:
+        with guarded(self._lock):
             self.key.assign(fresh)
             self.counter.assign(START)
         return self
@@ -248,7 +248,7 @@ class Generator(Holder):
 
     def _advance(self, blocks: int) -> tuple[Tensor, Tensor]:
         """The key and the counter before moving on by some blocks."""
-        with self._lock:
+        with guarded(self._lock):
             stream = Tensor(self.key._data, self.key._node)
             at = Tensor(self.counter._data, self.counter._node)
             self.counter.assign(REGISTRY["add"](at, _counter(blocks)))
