@@ -16,12 +16,22 @@ Floating-point instructions carry no fast-math flags: what is written is what is
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Union
 
-from wengert.compiler.llvm.types import I1, I64, PTR, element_of, is_floating, lanes_of, vector
+from wengert.compiler.llvm.types import (
+    I1,
+    I64,
+    PTR,
+    alignment,
+    element_of,
+    is_floating,
+    lanes_of,
+    literal,
+    mangled,
+    vector,
+)
 
 Number = int | float | bool
 Operand = Union["Value", int, float, bool]
@@ -211,15 +221,15 @@ class Function:
         lanes = lanes_of(type)
         if lanes:
             element = element_of(type)
-            one = _literal(element, x)
+            one = literal(element, x)
             if one in ("0", "0x0000000000000000"):
                 return Value(type, "zeroinitializer", self)
             return Value(type, f"splat ({element} {one})", self)
-        return Value(type, _literal(type, x), self)
+        return Value(type, literal(type, x), self)
 
     def constants(self, element: str, xs: Sequence[Number]) -> Value:
         """A vector constant with these entries."""
-        inside = ", ".join(f"{element} {_literal(element, x)}" for x in xs)
+        inside = ", ".join(f"{element} {literal(element, x)}" for x in xs)
         return Value(vector(len(xs), element), f"<{inside}>", self)
 
     def like(self, model: Value, x: Operand) -> Value:
@@ -272,7 +282,7 @@ class Function:
         first = next(a for a in args if isinstance(a, Value))
         t = first.type
         given = [f"{t} {self.like(first, a)}" for a in args]
-        full = f"llvm.{name}.{_mangled(t)}"
+        full = f"llvm.{name}.{mangled(t)}"
         kinds = [t] * len(args)
         if extra:
             given.append(extra)
@@ -341,40 +351,40 @@ class Function:
 
     def load(self, type: str, address: Value, align: int = 0) -> Value:
         """What stands at an address; aligned to its entries unless told more."""
-        return self.op(type, f"load {type}, ptr {address}, align {align or _align(type)}")
+        return self.op(type, f"load {type}, ptr {address}, align {align or alignment(type)}")
 
     def store(self, x: Value, address: Value, align: int = 0, hint: str = "") -> None:
         """Write a value to an address."""
-        self.write(f"store {x.type} {x}, ptr {address}, align {align or _align(x.type)}{hint}")
+        self.write(f"store {x.type} {x}, ptr {address}, align {align or alignment(x.type)}{hint}")
 
     def masked_load(self, type: str, address: Value, mask: Value, other: Operand = 0) -> Value:
         """Load the lanes of the mask; the rest are `other`, and their memory is not touched."""
-        name = f"llvm.masked.load.{_mangled(type)}.p0"
+        name = f"llvm.masked.load.{mangled(type)}.p0"
         self.module.declare(name, type, [PTR, mask.type, type])
         fill = self.constant(type, other)
         return self.op(
             type,
-            f"call {type} @{name}(ptr align {_align(type)} {address}, {mask.type} {mask}, "
+            f"call {type} @{name}(ptr align {alignment(type)} {address}, {mask.type} {mask}, "
             f"{type} {fill})",
         )
 
     def masked_store(self, x: Value, address: Value, mask: Value) -> None:
         """Store the lanes of the mask; the rest of the memory is not touched."""
-        name = f"llvm.masked.store.{_mangled(x.type)}.p0"
+        name = f"llvm.masked.store.{mangled(x.type)}.p0"
         self.module.declare(name, "void", [x.type, PTR, mask.type])
         self.write(
-            f"call void @{name}({x.type} {x}, ptr align {_align(x.type)} {address}, "
+            f"call void @{name}({x.type} {x}, ptr align {alignment(x.type)} {address}, "
             f"{mask.type} {mask})"
         )
 
     def gather(self, type: str, addresses: Value, mask: Value, other: Operand = 0) -> Value:
         """Load each lane of the mask from its own address."""
-        name = f"llvm.masked.gather.{_mangled(type)}.v{lanes_of(type)}p0"
+        name = f"llvm.masked.gather.{mangled(type)}.v{lanes_of(type)}p0"
         self.module.declare(name, type, [addresses.type, mask.type, type])
         fill = self.constant(type, other)
         return self.op(
             type,
-            f"call {type} @{name}({addresses.type} align {_align(type)} {addresses}, "
+            f"call {type} @{name}({addresses.type} align {alignment(type)} {addresses}, "
             f"{mask.type} {mask}, {type} {fill})",
         )
 
@@ -501,20 +511,6 @@ class Function:
         self.module.bodies[self.name] = body
 
 
-def _literal(type: str, x: Number) -> str:
-    """A number as LLVM writes it: floats by their bits, so that nothing is lost."""
-    if type == "float":
-        try:
-            (x,) = struct.unpack("f", struct.pack("f", x))
-        except OverflowError:
-            x = float("inf") if x > 0 else float("-inf")
-    if type in ("float", "double"):
-        return f"0x{struct.unpack('<Q', struct.pack('<d', float(x)))[0]:016X}"
-    if type == "i1":
-        return "true" if x else "false"
-    return str(int(x))
-
-
 def _fold(integer: str, a: Value, b: Value) -> Value | None:
     """Index arithmetic with constants, done here: less text for LLVM to read."""
     if b.name == "0" and integer in ("add", "sub", "or", "shl", "lshr"):
@@ -537,18 +533,3 @@ def _fold(integer: str, a: Value, b: Value) -> Value | None:
 
 def _is_number(name: str) -> bool:
     return name.lstrip("-").isdigit()
-
-
-def _mangled(t: str) -> str:
-    """A type as the names of intrinsics contain it."""
-    short = {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16", "ptr": "p0"}
-    element = short.get(element_of(t), element_of(t))
-    return f"v{lanes_of(t)}{element}" if lanes_of(t) else element
-
-
-def _align(t: str) -> int:
-    return max(1, {"float": 4, "double": 8, "ptr": 8}.get(element_of(t), 0) or _bits(t) // 8)
-
-
-def _bits(t: str) -> int:
-    return {"half": 16, "bfloat": 16}.get(element_of(t)) or int(element_of(t)[1:])

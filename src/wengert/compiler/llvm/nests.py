@@ -10,39 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from wengert.compiler.form import Address, Form
-from wengert.compiler.kernels.base import address, share, step
-from wengert.compiler.llvm import convert, spread
+from wengert.compiler.form import Form
+from wengert.compiler.kernels.base import share
 from wengert.compiler.llvm.emit import Module, Value, Variable
-from wengert.compiler.llvm.scalars import Scalars
-from wengert.compiler.llvm.types import I1, I64, computed, stored, vector
-from wengert.compiler.nest import Point, Reduce
-from wengert.core import dtypes
+from wengert.compiler.llvm.points import Points, Scope
+from wengert.compiler.llvm.types import computed, vector
+from wengert.compiler.nest import Reduce
 from wengert.core.dtypes import DType
 
 ACCUMULATORS = 4  # partial sums of a row, next to each other, so that additions overlap
 TILE = 4  # vectors side by side in a column
 SERIAL = 32_768  # entries times steps; below it one thread is faster than two
-
-
-class Scope:
-    """Values by point (and by copy, where the body of a loop is written several times)."""
-
-    def __init__(self, outer: Scope | None = None) -> None:
-        self.outer = outer
-        self.values: dict[Any, Value] = {}
-
-    def find(self, key: Any) -> Value | None:
-        """The value of a key, here or further out."""
-        scope: Scope | None = self
-        while scope is not None:
-            found = scope.values.get(key)
-            if found is not None:
-                return found
-            scope = scope.outer
-        return None
 
 
 def work_of(form: Form) -> int:
@@ -56,31 +35,8 @@ def emit_nest(module: Module, name: str, form: Form, slot_dtypes: Sequence[DType
     Writer(module, name, form, slot_dtypes).write()
 
 
-class Writer:
+class Writer(Points):
     """Writes the step of one nest."""
-
-    def __init__(self, module: Module, name: str, form: Form, slot_dtypes: Sequence[DType]) -> None:
-        self.form, self.slot_dtypes = form, slot_dtypes
-        self.f, self.args, self.thread, self.threads = step(module, name)
-        self.lanes = self._lanes()
-        count = len(form.slots) + len(form.checks)
-        self.base = [address(self.f, self.args, i) for i in range(count)]
-        self.depths = {p: form.depth(p) for p in form.points}
-        self.loop_values: dict[int, Value] = {}
-        self.scope = Scope()
-        self.vector_start: Value | None = None  # index of the first lane
-        self.mask: Value | None = None  # lanes that exist
-        self.copies = 1
-        self.copy = 0
-        self.opened: set[int] = set()
-        self.stage = 0
-
-    def _lanes(self) -> int:
-        """Lanes of the vectors: sixteen, or eight where all that is written takes eight bytes."""
-        written = [p.dtype for _, p in self.form.stores] + [r.arg.dtype for r in self.form.reduces]
-        if all(d.itemsize == 8 for d in written):
-            return 8
-        return 16
 
     # -- the loops ---------------------------------------------------------------------------
 
@@ -243,11 +199,6 @@ class Writer:
         self.scope = before
         self.stage = 0
 
-    def _varies(self, point: Point, at: Address) -> bool:
-        """Whether a store happens at each position of the reduced loops."""
-        reduced = self.form.reduced
-        return bool(self.depths[point] & reduced) or any(at.steps[i] for i in reduced)
-
     def _row_pass(self, stage: int, reduces: list[Reduce]) -> None:
         """One pass over a row: partial results in vectors, joined in a fixed order at its end."""
         form = self.form
@@ -376,281 +327,6 @@ class Writer:
         found = r.rule.finish(k, values)
         key = (r.result, copy if self.is_vector(r.result) else 0)
         self.scope.values[key] = found
-
-    # -- stores ------------------------------------------------------------------------------
-
-    def _stores(self, stage: int, inside: bool) -> None:
-        """The stores and checks of a stage that happen at each position of the reduced loops, or
-        those that do not."""
-        self._check_all(stage, inside)
-        for at, point in self.form.stores:
-            if point.stage == stage and self._varies(point, at) == inside:
-                for copy in range(self.copies if self._moves(at) else 1):
-                    self._store(at, point, copy)
-
-    def _check_all(self, stage: int, inside: bool) -> None:
-        """The checks of a stage: the first offending integer is reported, and the fault marked."""
-        f = self.f
-        reduced = self.form.reduced
-        for number, check in enumerate(self.form.checks):
-            here = bool(self.depths[check.holds] & reduced) == inside
-            if check.holds.stage != stage or not here:
-                continue
-            report = self.base[len(self.form.slots) + number]
-            for copy in range(self.copies if self.is_vector(check.holds) else 1):
-                holds, value = (self.value(check.holds, copy), self.value(check.value, copy))
-                if not holds.lanes:
-                    bad = holds ^ True
-                else:
-                    wrong = holds ^ True
-                    if self.mask is not None:
-                        wrong = wrong & self.mask
-                    bits = f.cast("bitcast", wrong, f"i{holds.lanes}")
-                    bad = f.compare("ne", bits, 0)
-                    value = self._lane_of(bits, self._as_vector(value), holds.lanes)
-                with f.when(bad):
-                    f.store(value, f.at(report, 1, I64))
-                    f.store(f.constant(I64, 1), report)
-
-    def _lane_of(self, bits: Value, values: Value, lanes: int) -> Value:
-        """The value of the first lane whose bit is set (lane 0, if none is)."""
-        f = self.f
-        first = f.intrinsic("cttz", bits, extra="i1 false")
-        wide = f.cast("zext", first, I64) & (lanes - 1)
-        return f.op(I64, f"extractelement {values.type} {values}, i64 {wide}")
-
-    def _moves(self, at: Address) -> bool:
-        return self.vector_step(at) != 0
-
-    def _store(self, at: Address, point: Point, copy: int) -> None:
-        f = self.f
-        value = self.value(point, copy)
-        dtype = self.slot_dtypes[at.slot]
-        t = stored(dtype)
-        value = self._to_memory(value, point.dtype, dtype)
-        where = self._place(at, t, copy)
-        vector_step = self.vector_step(at)
-        if vector_step == 0:
-            assert not value.lanes
-            f.store(value, where)
-            return
-        value = self._as_vector(value)
-        if vector_step == 1:
-            if self.mask is not None:
-                f.masked_store(value, where, self.mask)
-            else:
-                f.store(value, where)
-            return
-        for lane in range(self.lanes):  # apart in memory: one by one
-            there = f.at(where, lane * vector_step, t)
-            if self.mask is None:
-                f.store(f.extract(value, lane), there)
-            else:
-                with f.when(f.extract(self.mask, lane)):
-                    f.store(f.extract(value, lane), there)
-
-    # -- values ------------------------------------------------------------------------------
-
-    def emit_ready(self) -> None:
-        """Write all points whose loops are open and which are not written yet."""
-        for p in self.form.points:
-            if p.kind == "result" or p.stage > self.stage or not self.depths[p] <= self.opened:
-                continue
-            if not self._lazy(p) and self.scope.find((p, 0)) is None:
-                for copy in range(self.copies if self.is_vector(p) else 1):
-                    self.value(p, copy)
-
-    def _lazy(self, p: Point) -> bool:
-        """In the innermost loop only what is asked for is written, when it is."""
-        loops = self.form.reduced if self.form.reduced else {self.form.vector}
-        return bool(self.depths[p] & frozenset(x for x in loops if x is not None))
-
-    def is_vector(self, p: Point) -> bool:
-        """Whether a point has a value for each lane."""
-        return self.form.vector in self.depths[p]
-
-    def value(self, p: Point, copy: int = 0) -> Value:
-        """The value of a point where we are; written now, if it is not yet."""
-        stack = [p]
-        while stack:
-            top = stack[-1]
-            key = (top, copy if self.is_vector(top) else 0)
-            if self.scope.find(key) is not None:
-                stack.pop()
-                continue
-            missing = [
-                a
-                for a in top.args
-                if self.scope.find((a, copy if self.is_vector(a) else 0)) is None
-            ]
-            if missing:
-                stack += missing
-                continue
-            self.scope.values[key] = self._write(top, copy)
-            stack.pop()
-        found = self.scope.find((p, copy if self.is_vector(p) else 0))
-        assert found is not None
-        return found
-
-    def _write(self, p: Point, copy: int) -> Value:
-        f = self.f
-        args = [self.scope.find((a, copy if self.is_vector(a) else 0)) for a in p.args]
-        given = [a for a in args if a is not None]
-        assert len(given) == len(args)
-        if p.kind == "number":
-            return f.constant(
-                computed(p.dtype), p.info.item() if hasattr(p.info, "item") else p.info
-            )
-        if p.kind == "load":
-            return self._load(p, copy)
-        if p.kind == "index":
-            return self._index(self.form.indices[p.number], copy, self.is_vector(p))
-        if p.kind == "inside":
-            return self._inside(p, copy)
-        if self.is_vector(p):
-            given = [self._as_vector(a) for a in given]
-        if p.kind == "cast":
-            source = p.args[0].dtype
-            return convert.cast(self.scalars(source, p.dtype), given[0], source, p.dtype)
-        rule, params = p.info
-        operand = next((a.dtype for a in p.args if a.dtype != dtypes.bool), dtypes.bool)
-        found: Value = rule(self.scalars(operand, p.dtype), *given, **params)
-        return found
-
-    def scalars(self, dtype: DType, result: DType) -> Scalars:
-        """The builder that pointwise rules write with."""
-        return Scalars(self.f, dtype, result)
-
-    def _as_vector(self, x: Value) -> Value:
-        return x if x.lanes else self.f.splat(x, self.lanes)
-
-    def vector_step(self, a: Address) -> int:
-        """How far neighbouring lanes are apart in memory; 0 outside of the vector loop."""
-        v = self.form.vector
-        return a.steps[v] if v is not None and v in self.opened else 0
-
-    def _scalar_part(self, a: Address, copy: int) -> Value:
-        """The part of a place that all lanes have in common."""
-        f = self.f
-        total = f.i64(a.const)
-        for level, c in enumerate(a.steps):
-            if c and level in self.opened:
-                total = total + self.loop_values[level] * c
-        if copy and self.vector_step(a):
-            total = total + copy * self.lanes * self.vector_step(a)
-        for point, c in a.values:
-            value = self.value(point, copy)
-            if not value.lanes:
-                total = total + self._as_i64(value, point.dtype) * c
-        return total
-
-    def _as_i64(self, x: Value, dtype: DType) -> Value:
-        if x.element == I64:
-            return x
-        how = "sext" if dtypes.kind(dtype) == "signed" else "zext"
-        return self.f.cast(how, x, vector(x.lanes, I64))
-
-    def _lane_part(self, a: Address, copy: int) -> Value | None:
-        """The part of a place that differs between lanes in no regular way, as a vector."""
-        total = None
-        for point, c in a.values:
-            value = self.value(point, copy)
-            if value.lanes:
-                part = self._as_i64(value, point.dtype) * c
-                total = part if total is None else total + part
-        return total
-
-    def _place(self, a: Address, t: str, copy: int) -> Value:
-        return self.f.at(self.base[a.slot], self._scalar_part(a, copy), t)
-
-    def _index(self, a: Address, copy: int, wide: bool) -> Value:
-        f = self.f
-        total = self._scalar_part(a, copy)
-        if not wide:
-            return total
-        step = self.vector_step(a)
-        lanes = self._lane_part(a, copy)
-        out = f.splat(total, self.lanes)
-        if step:
-            out = out + f.constants(I64, [i * step for i in range(self.lanes)])
-        return out if lanes is None else out + lanes
-
-    def _inside(self, p: Point, copy: int) -> Value:
-        f = self.f
-        index = self._index(self.form.indices[p.number], copy, self.is_vector(p))
-        _, low, high = p.info
-        shifted = index - low if low else index
-        return f.compare("ult", shifted, high - low)
-
-    def _load(self, p: Point, copy: int) -> Value:
-        """An entry, or the entries of the lanes; under conditions, zeros where they do not hold."""
-        f = self.f
-        a = self.form.loads[p.number]
-        dtype = self.slot_dtypes[a.slot]
-        t = stored(dtype)
-        conditions = [self.value(c, copy) for c in p.info.conditions]
-        if not self.is_vector(p):
-            return self._from_memory(self._load_one(a, t, conditions, copy), dtype)
-        if self._is_spread(a):
-            holds = conditions if self.mask is None else [self.mask, *conditions]
-            found = spread.load(self, a, t, holds, copy)
-            if found is not None:
-                return self._from_memory(found, dtype)
-        step, lanes = self.vector_step(a), self._lane_part(a, copy)
-        mask = self.mask
-        for c in conditions:
-            c = self._as_vector(c)
-            mask = c if mask is None else mask & c
-        wide = vector(self.lanes, t)
-        if lanes is None and step in (0, 1):
-            where = self._place(a, t, copy)
-            if step == 0:  # one entry, but which lanes may have it differs
-                one = f.splat(f.load(t, where), self.lanes)
-                return self._from_memory(one, dtype)
-            if mask is None:
-                return self._from_memory(f.load(wide, where), dtype)
-            return self._from_memory(f.masked_load(wide, where, mask), dtype)
-        offsets = self._index(a, copy, True)
-        spots = f.op(
-            f"<{self.lanes} x ptr>",
-            f"getelementptr {t}, ptr {self.base[a.slot]}, {offsets.type} {offsets}",
-        )
-        every = mask if mask is not None else f.constant(vector(self.lanes, I1), True)
-        return self._from_memory(f.gather(wide, spots, every), dtype)
-
-    def _is_spread(self, a: Address) -> bool:
-        """Whether the lanes' entries are neither all one nor next to each other."""
-        return self.vector_step(a) not in (0, 1) or any(self.is_vector(v) for v, _ in a.values)
-
-    def first_place(self, a: Address, t: str, copy: int) -> Value:
-        """The address of the first lane's entry."""
-        f = self.f
-        total = self._scalar_part(a, copy)
-        for point, c in a.values:
-            value = self.value(point, copy)
-            if value.lanes:
-                total = total + self._as_i64(f.extract(value, 0), point.dtype) * c
-        return f.at(self.base[a.slot], total, t)
-
-    def _load_one(self, a: Address, t: str, conditions: list[Value], copy: int) -> Value:
-        f = self.f
-        where = self._place(a, t, copy)
-        if not conditions:
-            return f.load(t, where)
-        holds = conditions[0]
-        for c in conditions[1:]:
-            holds = holds & c
-        spare = f.buffer(1, I64, 8)
-        f.store(f.constant(I64, 0), spare)
-        return f.load(t, f.select(holds, where, spare))
-
-    def _from_memory(self, x: Value, dtype: DType) -> Value:
-        """A loaded value as it is computed with."""
-        return convert.unpack(self.scalars(dtype, dtype), x, dtype)
-
-    def _to_memory(self, x: Value, dtype: DType, target: DType) -> Value:
-        assert dtype == target, f"a point of {dtype} stored as {target}"
-        return convert.pack(self.scalars(dtype, dtype), x, dtype)
 
 
 __all__ = ["SERIAL", "emit_nest", "work_of"]

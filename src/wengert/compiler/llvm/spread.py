@@ -14,12 +14,12 @@ from wengert.compiler.llvm.types import I1, I32, vector
 from wengert.compiler.nest import Point, floor_divide
 
 if TYPE_CHECKING:
-    from wengert.compiler.llvm.nests import Writer
+    from wengert.compiler.llvm.points import Points
 
 MOST_LOADS = 4
 
 
-def offsets_of(w: Writer, a: Address) -> list[int] | None:
+def offsets_of(w: Points, a: Address) -> list[int] | None:
     """How far each lane's entry is behind that of the first lane; None where that is not known, or
     too far."""
     step = w.vector_step(a)
@@ -34,7 +34,7 @@ def offsets_of(w: Writer, a: Address) -> list[int] | None:
     return offsets if near else None
 
 
-def _digits(w: Writer, point: Point) -> list[int] | None:
+def _digits(w: Points, point: Point) -> list[int] | None:
     """The lanes' values of an index divided by a number, from the first lane's on. They are known
     where the vectors start at its multiples: vectors start at multiples of their lanes."""
     vector_loop = w.form.vector
@@ -52,7 +52,7 @@ def _digits(w: Writer, point: Point) -> list[int] | None:
     return [(first + step * lane) // n for lane in range(w.lanes)]
 
 
-def load(w: Writer, a: Address, t: str, conditions: list[Value], copy: int) -> Value | None:
+def load(w: Points, a: Address, t: str, conditions: list[Value], copy: int) -> Value | None:
     """The raw entries of the lanes; anything where a condition fails (nothing is read there). None
     where a gather is needed."""
     offsets = offsets_of(w, a)
@@ -77,7 +77,7 @@ def load(w: Writer, a: Address, t: str, conditions: list[Value], copy: int) -> V
     return _chosen(w, found, lanes)
 
 
-def _all(w: Writer, conditions: list[Value]) -> Value | None:
+def _all(w: Points, conditions: list[Value]) -> Value | None:
     """All conditions in one; a vector if one of them is."""
     if not any(c.lanes for c in conditions):
         return functools.reduce(operator.and_, conditions) if conditions else None
@@ -85,7 +85,7 @@ def _all(w: Writer, conditions: list[Value]) -> Value | None:
     return functools.reduce(operator.and_, wide)
 
 
-def _mask(w: Writer, holds: Value, places: list[int], length: int) -> Value:
+def _mask(w: Points, holds: Value, places: list[int], length: int) -> Value:
     """The entries of a loaded vector that lanes need whose condition holds; `places` says which one
     each lane needs (−1: none of this vector)."""
     f = w.f
@@ -104,7 +104,7 @@ def _mask(w: Writer, holds: Value, places: list[int], length: int) -> Value:
     return f.compare("slt", mask, 0)
 
 
-def _chosen(w: Writer, vectors: list[Value], lanes: list[tuple[int, int]]) -> Value:
+def _chosen(w: Points, vectors: list[Value], lanes: list[tuple[int, int]]) -> Value:
     """The lanes (number of a vector, number in it) of some vectors, two vectors at a time."""
     f, count = w.f, len(lanes)
     pairs = []

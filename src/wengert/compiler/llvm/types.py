@@ -7,6 +7,7 @@ every bit of the result, is the same on a machine with 128-, 256- or 512-bit reg
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 
 from wengert.core import dtypes
@@ -85,3 +86,33 @@ def size_of(t: str) -> int:
 def width(dtype: DType) -> int:
     """Lanes of one vector of this dtype as it is computed (at most 64 bytes of its entries)."""
     return VECTOR_BYTES // max(size_of(computed(dtype)), 1) if dtype != dtypes.bool else 16
+
+
+def mangled(t: str) -> str:
+    """A type as the names of intrinsics contain it."""
+    short = {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16", "ptr": "p0"}
+    element = short.get(element_of(t), element_of(t))
+    return f"v{lanes_of(t)}{element}" if lanes_of(t) else element
+
+
+def alignment(t: str) -> int:
+    """The alignment of one entry, in bytes."""
+    return max(1, {"float": 4, "double": 8, "ptr": 8}.get(element_of(t), 0) or _bits(t) // 8)
+
+
+def _bits(t: str) -> int:
+    return {"half": 16, "bfloat": 16}.get(element_of(t)) or int(element_of(t)[1:])
+
+
+def literal(type: str, x: float) -> str:
+    """A number as LLVM writes it: floats by their bits, so that nothing is lost."""
+    if type == "float":
+        try:
+            (x,) = struct.unpack("f", struct.pack("f", x))
+        except OverflowError:
+            x = float("inf") if x > 0 else float("-inf")
+    if type in ("float", "double"):
+        return f"0x{struct.unpack('<Q', struct.pack('<d', float(x)))[0]:016X}"
+    if type == "i1":
+        return "true" if x else "false"
+    return str(int(x))
