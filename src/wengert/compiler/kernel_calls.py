@@ -85,7 +85,7 @@ def contraction(term: Term, site: Site) -> Call:
     """A product of two arrays as a (batched) matrix product."""
     from wengert.compiler.kernels.gemm import Gemm
 
-    if not dtypes.is_float(term.dtype):
+    if term.dtype == dtypes.bool:
         raise NoKernel
     ix, iy, io = term.params["subs"]
     x, y = site.operands(term)
