@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from wengert.compiler.executable import view
 from wengert.compiler.form import finalise, signature
-from wengert.compiler.fuse import KernelUnit, LoopUnit, NestUnit
 from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.kernel_calls import MAKERS
 from wengert.compiler.kernels.base import Workspace, padded
@@ -24,6 +23,7 @@ from wengert.compiler.nest import Check, Store
 from wengert.compiler.remat import rematerialise
 from wengert.compiler.schedule import Job, schedule, with_own_outputs
 from wengert.compiler.simplify import simplify
+from wengert.compiler.units import KernelUnit, LoopUnit, NestUnit
 from wengert.core import dtypes
 from wengert.core.op import REGISTRY
 from wengert.core.spec import Spec
@@ -86,13 +86,15 @@ def assemble(program: Program, around: Assembly | None = None) -> Assembly:
     the body of a loop belongs to the program `around` it."""
     program = with_own_outputs(rematerialise(_own(program), MAKERS))
     forced: set[Term] = set()
+    row_major: set[Term] = set()
     while True:
         program, jobs = schedule(program, MAKERS, forced)
-        layout = Layout(program, jobs)
+        layout = Layout(program, jobs, row_major)
         jobs = [placed for job in jobs for placed in layout.place(job)]
         if not layout.wishes:
             break
-        forced |= layout.wishes.library
+        forced |= layout.wishes.stored
+        row_major |= layout.wishes.row_major
         for term in layout.wishes.results:
             _read_through_copy(program, term, forced)
     made = Assembly(program, jobs, layout)

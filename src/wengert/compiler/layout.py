@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from wengert.compiler.form import Strides, loop_order
-from wengert.compiler.fuse import KernelUnit, LibraryUnit, NestUnit
 from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.kernel_calls import (
     MAKERS,
@@ -19,21 +18,24 @@ from wengert.compiler.kernel_calls import (
     Order,
     Site,
 )
-from wengert.compiler.nest import Store
+from wengert.compiler.nest import Conflict, Store
 from wengert.compiler.schedule import Job, copied, copy_job
+from wengert.compiler.units import KernelUnit, LibraryUnit, NestUnit
 from wengert.core.index import strides_of
 
 
 @dataclass
 class Wishes:
-    """What could not be had as the program stands: terms without a kernel, and results that lie as
-    nobody can read them."""
+    """What could not be had as the program stands: terms that must be stored by other means (no
+    kernel gives them, or none can read them unless they are), those that must be row-major, and
+    results that lie as nobody can read them."""
 
-    library: set[Term] = field(default_factory=set)
+    stored: set[Term] = field(default_factory=set)
+    row_major: set[Term] = field(default_factory=set)
     results: set[Term] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return bool(self.library or self.results)
+        return bool(self.stored or self.row_major or self.results)
 
 
 class Layout:
@@ -41,10 +43,10 @@ class Layout:
 
     What the caller gives or takes is row-major. What a nest writes for others lies in the order in
     which the nest runs, and that follows what it reads; so an order of axes that a kernel prefers
-    goes on through all that is computed from its result.
+    goes on through all that is computed from its result. Terms in `row_major` are to be that.
     """
 
-    def __init__(self, program: Program, jobs: Sequence[Job]) -> None:
+    def __init__(self, program: Program, jobs: Sequence[Job], row_major: Iterable[Term]) -> None:
         self.program = program
         self.known: dict[Term, Strides] = {}
         self.calls: dict[Term, Call] = {}
@@ -52,7 +54,7 @@ class Layout:
         self.copies: dict[Any, Term] = {}  # by what is copied, and how
         self.users = program.users()
         self.fixed = {*program.inputs, *program.outputs}
-        self.read_row_major: set[Term] = set()
+        self.read_row_major = set(row_major)
         self.stored = {*program.inputs}
         for job in jobs:
             self.stored.update(job.writes)
@@ -77,7 +79,12 @@ class Layout:
         if isinstance(job.unit, NestUnit):
             self._place_nest(job, job.unit)
         elif isinstance(job.unit, KernelUnit):
-            return self._place_kernel(job, job.unit)
+            try:
+                return self._place_kernel(job, job.unit)
+            except Conflict as conflict:  # a copy for it cannot read what is not in memory
+                if conflict.term is None:
+                    raise
+                self.wishes.stored.add(conflict.term)
         return [job]
 
     def _place_nest(self, job: Job, unit: NestUnit) -> None:
@@ -111,7 +118,7 @@ class Layout:
                     return [job]
                 self.fixed.discard(term)
             except NoKernel:
-                self.wishes.library.add(term)
+                self.wishes.stored.add(term)
                 return [job]
         self.calls[term] = call
         self.known[term] = call.strides
@@ -129,10 +136,19 @@ class Layout:
         if made is None:
             made = self.copies[key] = apply(op, a, origins=term.origins, **params)
             jobs.append(copy_job(made, self._in_memory))
+            self._read_in_order(jobs[0])
             self.stored.add(made)
             self.known[made] = strides_of(made.shape, order)
         term.args = (*term.args[:i], made, *term.args[i + 1 :])
         return jobs
+
+    def _read_in_order(self, copy: Job) -> None:
+        """Wish for terms to be row-major that a copy reads as if they were."""
+        assert isinstance(copy.unit, NestUnit)
+        for access in copy.unit.nest.reads:
+            steps = strides_of(access.term.shape)
+            if access.shape is not None and self.strides(access.term) != steps:
+                self.wishes.row_major.add(access.term)
 
     def _given_back(self, term: Term) -> list[Job]:
         """The copy of a kernel's result to where the caller wants it, if it could not lie there."""

@@ -181,6 +181,8 @@ class Builder:
                 return found
         except NotAffine:
             (x,) = term.args
+            if x in self.nest.roots:  # it is not in memory before this nest has run
+                raise Conflict("a term of this nest is needed at another position") from None
             if not self.stored(x):
                 raise Conflict("an index that is not affine", x) from None
             return self.load(x, index, term.shape)

@@ -155,8 +155,8 @@ def _with_ones(groups: list[tuple[range, range]], a: Shape, b: Shape) -> list[tu
 
 def _parted(index: Index, shape: Shape, sizes: Callable[[int], int]) -> list[Index]:
     """A place in a dense array of `shape` as one index an axis."""
-    if len(shape) == 1:
-        return [index]
+    if len(shape) < 2:  # the one entry of a shape without axes has no index
+        return [index] if shape else []
     if 0 in shape:
         return [ZERO] * len(shape)
     steps = strides_of(shape)

@@ -1,0 +1,136 @@
+"""How far rounding can move the results of a program: measured, by rounding differently.
+
+The program is interpreted again a few times with every result that is not exact moved by a few
+units in its last place, and every operand of a sum as well. How much its outputs move is how exact
+they can be known; compiled code must be within a small multiple of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.compiler.ir import Program, Term, evaluate
+from wengert.core import dtypes
+from wengert.core.lowering import Indexed, Pointwise, View
+from wengert.core.state import recording
+
+Array = np.ndarray[Any, Any]
+
+ULPS = 3.0  # by which results are moved: functions of both sides are exact to two or so
+RUNS, MORE = 4, 40  # of the program; more before it is said to be wrong
+MULTIPLE = 12.0
+
+# Results without any rounding, and those whose rounding IEEE 754 defines: compiled as interpreted.
+_SELECTING = {
+    "neg", "positive", "abs", "sign", "floor", "ceil", "trunc", "round", "copysign", "where",
+    "maximum", "minimum", "relu", "clip", "annul", "share", "max", "min", "sort", "alias",
+    "stop_gradient", "remainder", "fmod",
+}  # fmt: skip
+_DEFINED = {"add", "sub", "mul", "square", "cast"}
+_CANCELLING = {"logaddexp"}  # a function that is no more exact than its operands are
+
+
+def _is_exact(term: Term) -> bool:
+    assert term.op is not None
+    if term.name in _SELECTING or isinstance(term.op.lower, View):
+        return True
+    if term.name in _DEFINED:
+        return term.dtype.itemsize >= 4
+    return isinstance(term.op.lower, Indexed) and term.name != "fold"
+
+
+def _moved(x: Any, rng: np.random.Generator) -> Any:
+    if not isinstance(x, np.ndarray) or not dtypes.is_float(x.dtype) or not x.size:
+        return x
+    wide = x.astype(np.float64)
+    return (wide * (1.0 + ULPS * _eps(x.dtype) * rng.uniform(-1.0, 1.0, x.shape))).astype(x.dtype)
+
+
+def _eps(dtype: Any) -> float:
+    return {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11}.get(str(dtype), 2.0**-8)
+
+
+def nudged(program: Program, arrays: Sequence[Array], seed: int) -> list[Array]:
+    """The outputs of a program that is rounded differently."""
+    rng = np.random.default_rng(seed)
+    known: dict[Term, Any] = dict(zip(program.inputs, arrays, strict=True))
+    with recording(False):
+        for term in program.terms:
+            if term in known:
+                continue
+            if term.op is None:
+                known[term] = term.data
+                continue
+            args = [known[a] for a in term.args]
+            exact = _is_exact(term)
+            alone = isinstance(term.op.lower, Pointwise) and term.name not in _CANCELLING
+            if not exact and not alone:
+                args = [_moved(a, rng) for a in args]
+            found = term.op.reference(*args, **term.params)
+            if term.op.several:
+                known[term] = found if exact else tuple(_moved(f, rng) for f in found)
+            else:
+                known[term] = np.asarray(found) if exact else _moved(np.asarray(found), rng)
+    return [known[o] for o in program.outputs]
+
+
+class Bounds:
+    """Where the outputs of a program may lie."""
+
+    def __init__(self, program: Program, arrays: Sequence[Array]) -> None:
+        self.program, self.arrays = program, arrays
+        self.expected = evaluate(program, arrays)
+        self.spread = [np.zeros(x.shape) for x in self.expected]
+        self.runs = 0
+        self._run(RUNS)
+
+    def _run(self, count: int) -> None:
+        for seed in range(self.runs, self.runs + count):
+            for spread, x, y in zip(
+                self.spread, self.expected, nudged(self.program, self.arrays, seed), strict=True
+            ):
+                np.maximum(spread, _apart(x, y), out=spread)
+        self.runs += count
+
+    def wrong(self, found: Sequence[Array]) -> str:
+        """What is out of bounds, if anything is."""
+        if self._wrong(found):
+            self._run(MORE)
+        return self._wrong(found)
+
+    def _wrong(self, found: Sequence[Array]) -> str:
+        for i, (x, y, spread) in enumerate(zip(self.expected, found, self.spread, strict=True)):
+            if x.shape != y.shape or x.dtype != y.dtype:
+                return f"output {i} is {y.dtype}{y.shape}, not {x.dtype}{x.shape}"
+            least = 0.0
+            if dtypes.is_float(x.dtype):
+                with np.errstate(all="ignore"):
+                    least = 8 * _eps(x.dtype) * np.abs(np.nan_to_num(x.astype(np.float64)))
+                least = least + _tiny(x.dtype)
+            bad = ~(_apart(x, y) <= MULTIPLE * spread + least)
+            if bad.any():
+                at = tuple(int(n) for n in np.argwhere(bad)[0])
+                return (
+                    f"output {i} at {at} ({int(bad.sum())} of {bad.size}): "
+                    f"{y[at]!r}, not {x[at]!r} ± {spread[at]:.3g}"
+                )
+        return ""
+
+
+def _tiny(dtype: Any) -> float:
+    """A distance that does not count: among subnormal numbers."""
+    return {"float64": 1e-300, "float32": 1e-37, "float16": 1e-6}.get(str(dtype), 1e-37)
+
+
+def _apart(x: Array, y: Array) -> Array:
+    """How far two arrays are apart; infinitely, where they are of different kinds."""
+    if not dtypes.is_float(x.dtype):
+        return np.where(x == y, 0.0, np.inf)
+    with np.errstate(all="ignore"):
+        a, b = x.astype(np.float64), y.astype(np.float64)
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        far = np.abs(a - b)
+        return np.where(same, 0.0, np.where(np.isfinite(far), far, np.inf))

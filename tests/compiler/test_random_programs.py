@@ -1,0 +1,118 @@
+"""Random whole programs, forward and differentiated: compiled, they compute what they should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, seed, settings
+
+import wengert as wg
+import wengert.nn.functional as F
+from tests.compiler.drawing import Recipe, recipes
+from tests.compiler.rounding import Bounds
+from tests.compiler.simplifying import same_bits
+from wengert.compiler import assemble
+from wengert.compiler.function import traced_program
+from wengert.compiler.native import Native
+from wengert.compiler.simplify import simplify
+from wengert.core.spec import Spec
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_work_is_shared() -> Iterator[None]:
+    """Small arrays are shared between threads as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assemble, "SERIAL", 0)
+        patch.setattr(assemble, "SMALL", 0)
+        yield
+
+
+def run(compiled: Native, arrays: Sequence[Array], threads: int) -> list[Array]:
+    outputs = [np.full(s.shape, 77).astype(s.dtype) for s in compiled.outputs]
+    given = [np.ascontiguousarray(a).reshape(a.shape) for a in arrays]
+    for i, a in enumerate([*given, *outputs]):
+        compiled.table[i] = a.ctypes.data
+    compiled.threads = threads
+    compiled()
+    return outputs
+
+
+def check(f: Callable[..., list[wg.Tensor]], arrays: Sequence[Array]) -> None:
+    """Compiled, interpreted and eager: within what rounding allows. With any number of threads:
+    the same bits."""
+    specs = [Spec.of(a) for a in arrays]
+    program = traced_program(lambda *inputs: list(f(*inputs)), specs, whole=False)
+    if not program.outputs:
+        return
+    with np.errstate(all="ignore"):
+        bounds = Bounds(program, arrays)
+        eager = [np.asarray(x) for x in f(*[wg.asarray(a) for a in arrays])]
+    assert not bounds.wrong(eager), f"eager: {bounds.wrong(eager)}\n{program}"
+    compiled = Native(simplify(program), 3)
+    one = run(compiled, arrays, 1)
+    assert not bounds.wrong(one), f"compiled: {bounds.wrong(one)}\n{program}"
+    for threads in (2, 3):
+        for a, b in zip(run(compiled, arrays, threads), one, strict=True):
+            assert same_bits(a, b), f"{threads} threads\n{program}"
+
+
+@given(recipes())
+@settings(max_examples=150)
+def test_random_programs_compute_natively_what_they_do_eagerly(recipe: Recipe) -> None:
+    check(recipe.function(), recipe.arrays())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(8))
+def test_thousands_of_random_programs(part: int) -> None:
+    @seed(part)
+    @given(recipes())
+    @settings(max_examples=650)
+    def many(recipe: Recipe) -> None:
+        check(recipe.function(), recipe.arrays())
+
+    many()
+
+
+# -- what random programs have found -----------------------------------------------------------
+
+
+def drawn(*shape: int) -> Array:
+    return np.random.default_rng(len(shape)).normal(size=shape).astype(np.float32)
+
+
+def _join_of_a_join(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
+    """A result that is also read as an array of another shape, in which its axes do not align."""
+    joined = wg.concat([x, x], axis=1)
+    return [joined, wg.concat([y, joined.reshape(-1)[:80].reshape(4, 5, 4)], axis=1)]
+
+
+def _stack_of_numbers(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
+    """Arrays without axes, read at an index that varies."""
+    return [wg.stack([x, y], axis=0)]
+
+
+def _kernel_of_a_part(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
+    """A kernel that reads entries in the order of another array, which may lie in another order."""
+    spread = wg.broadcast_to(wg.exp(x), (3, *x.shape))
+    image = spread.reshape(-1)[:40].reshape(1, 2, 4, 5)
+    found = F.conv_transpose2d(image, y, padding=1)
+    return [wg.sum(wg.hypot(spread, x)), found, wg.sum(wg.sin(spread), axis=(0, 2))]
+
+
+FOUND: dict[str, tuple[Callable[..., list[wg.Tensor]], tuple[Array, ...]]] = {
+    "a join of a join": (_join_of_a_join, (drawn(4, 5, 4), drawn(4, 5, 4))),
+    "a stack of numbers": (_stack_of_numbers, (drawn(), drawn())),
+    "a kernel of a part": (_kernel_of_a_part, (drawn(16, 3, 6, 4), drawn(2, 3, 3, 3))),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_programs_that_were_once_wrong_stay_right(name: str) -> None:
+    f, arrays = FOUND[name]
+    check(f, arrays)
