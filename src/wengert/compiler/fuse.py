@@ -49,6 +49,7 @@ LARGEST = 1000  # instructions of one expression
 DEPTH = 48  # steps of one expression
 ARRAYS = 8  # that one expression reads
 POINTS = 160  # of one nest that takes in more roots
+TURN = 4  # units before the backward pass that it may still join
 NEIGHBOURS = 4  # nests that a root is tried with
 
 
@@ -103,6 +104,7 @@ class _Fusion:
         self.expense: dict[Term, int] = {}  # the same of each, stored or not
         self.leaves: dict[Term, frozenset[Term]] = {}  # large arrays that an expression reads
         self.found = Units([])
+        self.turn = len(self.terms)  # the unit at which the backward pass begins
         self.scalars: list[int] = []  # nests of a single position
         self.readers: dict[Term, list[int]] = {}  # nests that read a term
         self.deps: list[set[int]] = []  # of each unit, the units that it reads from
@@ -247,11 +249,14 @@ class _Fusion:
     def _place(self, term: Term) -> None:
         """Put a root into a nest that is there already, or into a new one."""
         needed = self._sources(term.args)
+        late = is_late(term)
+        if late:
+            self.turn = min(self.turn, len(self.found.units))
         for number in self._candidates(term, needed):
             unit = self.found.units[number]
             if not isinstance(unit, NestUnit) or not self._may_join(number, needed):
                 continue
-            if is_late(term) and not is_late(unit.roots[0]):
+            if late and not is_late(unit.roots[0]) and number < self.turn - TURN:
                 continue  # the backward pass would be served early, and memory held for it
             if self._join(unit, term):
                 self._joined(unit, term, needed)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from wengert.compiler.ir import Term
 from wengert.compiler.kernels.base import padded
 from wengert.compiler.schedule import Job
+
+SMALL = 1024  # bytes
 
 
 @dataclass
@@ -28,23 +32,21 @@ class _Block:
     offset: int = 0
 
 
-def plan(
-    jobs: Sequence[Job], outside: set[Term], workspaces: Mapping[int, int], lag: int = 0
-) -> Plan:
+def plan(jobs: Sequence[Job], outside: set[Term], workspaces: Mapping[int, int]) -> Plan:
     """Offsets for all that jobs write, except for terms that stand `outside` of the arena.
 
     Two results share memory only if one is used up before the job that writes the other. Large
     blocks are placed first, each at the lowest place that is free during its life.
     """
     blocks = _blocks(jobs, outside, workspaces)
-    placed: list[_Block] = []
+    small = [b for b in blocks if b.nbytes <= SMALL]
     size = 0
-    for block in sorted(blocks, key=lambda b: (-b.nbytes, b.first)):
-        block.offset = _lowest_gap(block, placed)
-        placed.append(block)
-        size = max(size, block.offset + block.nbytes)
+    for block in small:  # many, and together next to nothing: each has a place of its own
+        block.offset, size = size, size + block.nbytes
+    large = [b for b in blocks if b.nbytes > SMALL]
+    size = _fit(sorted(large, key=lambda b: (-b.nbytes, b.first)), size)
     found = Plan(size)
-    for block in placed:
+    for block in blocks:
         if isinstance(block.owner, int):
             found.workspaces[block.owner] = block.offset
         else:
@@ -65,11 +67,17 @@ def _blocks(jobs: Sequence[Job], outside: set[Term], workspaces: Mapping[int, in
     return [*blocks.values(), *scratch]
 
 
-def _lowest_gap(block: _Block, placed: Sequence[_Block]) -> int:
-    rivals = [b for b in placed if b.first <= block.last and block.first <= b.last]
-    offset = 0
-    for b in sorted(rivals, key=lambda b: b.offset):
-        if offset + block.nbytes <= b.offset:
-            break
-        offset = max(offset, b.offset + b.nbytes)
-    return offset
+def _fit(blocks: Sequence[_Block], start: int) -> int:
+    """Place blocks, one after the other, from an offset on; gives the end of the last."""
+    first, last, lower, upper = np.zeros((4, len(blocks)), np.int64)
+    for n, block in enumerate(blocks):
+        alive = (first[:n] <= block.last) & (last[:n] >= block.first)
+        lows, ups = lower[:n][alive], upper[:n][alive]
+        order = np.argsort(lows, kind="stable")
+        lows, reached = lows[order], np.maximum.accumulate(np.append(start, ups[order]))
+        # Before each block in the way, and behind the last: is there room?
+        room = np.append(lows, np.iinfo(np.int64).max) - reached
+        block.offset = int(reached[int(np.argmax(room >= block.nbytes))])
+        first[n], last[n] = block.first, block.last
+        lower[n], upper[n] = block.offset, block.offset + block.nbytes
+    return int(upper.max(initial=start))
