@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from collections import deque
 from typing import Any
 
 from wengert.core import live, site
@@ -144,7 +145,7 @@ class Session(Trace):
 
     def __enter__(self) -> Session:
         live.tracing.lock.acquire()
-        self.before_owner, self.before_real = live.tracing.owner, live.tracing.real
+        self.before_owner = live.tracing.owner
         self.around = state.trace
         live.tracing.owner = threading.get_ident()
         try:
@@ -159,7 +160,8 @@ class Session(Trace):
     def _take_boxes(self) -> None:
         """Make all boxes symbolic."""
         stands_for: dict[int, tuple[Spec, Any]] = {}
-        live.tracing.real = Stand(stands_for)
+        _stand.recent.append(stands_for)
+        live.tracing.real = _stand
         for tensor in live.boxes():
             box = self.boxes[id(tensor)] = Box(tensor)
             stands_for[id(box.spec)] = box.spec, weakref.ref(tensor)
@@ -180,8 +182,6 @@ class Session(Trace):
         for box in self.all_boxes():
             box.leave()
         live.tracing.owner = self.before_owner
-        if self.parent is not None:
-            live.tracing.real = self.before_real
         live.tracing.lock.release()
 
     def argument(self, given: Tensor) -> Tensor:
@@ -338,16 +338,22 @@ _PLAIN = (bool, int, float, str, type(None), tuple)
 
 
 class Stand:
-    """How another thread, once it has waited, finds the box behind symbolic data."""
+    """How another thread, once it has waited, finds the box behind symbolic data. It may have
+    waited for long: the last few traces are remembered."""
 
-    def __init__(self, boxes: dict[int, tuple[Spec, Any]]) -> None:
-        self.boxes = boxes
+    def __init__(self) -> None:
+        self.recent: deque[dict[int, tuple[Spec, Any]]] = deque(maxlen=16)
 
     def __call__(self, x: Tensor) -> Tensor:
-        found = self.boxes.get(id(x._data))
-        box = None if found is None else found[1]()
-        return x if box is None else Tensor(box._data, box._node)
+        for boxes in reversed(self.recent):
+            found = boxes.get(id(x._data))
+            box = None if found is None else found[1]()
+            if box is not None:
+                return Tensor(box._data, box._node)
+        return x
 
+
+_stand = Stand()
 
 _GRAD: Any = Node.__dict__["grad"]
 
