@@ -224,6 +224,9 @@ def bind(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
     except WengertError:
         raise
     except Exception as problem:
+        known = live.all_settled(args)  # copies of boxes, taken while another thread traced
+        if known is not None:
+            return bind(op, known, params)
         raise explain(op, args, params, problem) from None
     recorded = tracked and state.recording and op.vjps
     if op.several:
