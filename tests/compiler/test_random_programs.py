@@ -105,10 +105,25 @@ def _kernel_of_a_part(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
     return [wg.sum(wg.hypot(spread, x)), found, wg.sum(wg.sin(spread), axis=(0, 2))]
 
 
+def _kernels_of_parts(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
+    """The same of a kernel whose result can lie in one order only."""
+    first = F.conv_transpose2d(x, y, stride=2)
+    second = F.conv_transpose2d(first.reshape(-1)[:40].reshape(1, 2, 4, 5), y)
+    return [wg.mean(first), second]
+
+
+def _few_lanes_left(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
+    """One lane beyond whole vectors, in a dtype that numbers are cut down to."""
+    short = [(wg.astype(x, dtype), wg.astype(y, dtype)) for dtype in ("bfloat16", "float16")]
+    return [a - b for a, b in short] + [wg.astype(x * 20.0, "int64").astype("int16")]
+
+
 FOUND: dict[str, tuple[Callable[..., list[wg.Tensor]], tuple[Array, ...]]] = {
     "a join of a join": (_join_of_a_join, (drawn(4, 5, 4), drawn(4, 5, 4))),
     "a stack of numbers": (_stack_of_numbers, (drawn(), drawn())),
     "a kernel of a part": (_kernel_of_a_part, (drawn(16, 3, 6, 4), drawn(2, 3, 3, 3))),
+    "kernels of parts": (_kernels_of_parts, (drawn(1, 2, 4, 5), drawn(2, 3, 3, 3))),
+    "few lanes left": (_few_lanes_left, (drawn(8, 3, 33), drawn(8, 3, 1))),
 }
 
 

@@ -96,7 +96,10 @@ def assemble(program: Program, around: Assembly | None = None) -> Assembly:
         forced |= layout.wishes.stored
         row_major |= layout.wishes.row_major
         for term in layout.wishes.results:
-            _read_through_copy(program, term, forced)
+            copy = _read_through_copy(program, term)
+            forced.add(copy)
+            row_major.discard(term)
+            row_major.add(copy)
     made = Assembly(program, jobs, layout)
     if around is not None:
         made.module, made.names, made.checks = around.module, around.names, around.checks
@@ -120,13 +123,13 @@ def _own(program: Program) -> Program:
     return Program(inputs, outputs, program.aliases, names)
 
 
-def _read_through_copy(program: Program, term: Term, forced: set[Term]) -> None:
-    """Let all users of a term read a row-major copy of it."""
+def _read_through_copy(program: Program, term: Term) -> Term:
+    """Let all users of a term read a copy of it, which is returned."""
     copy = apply(REGISTRY["alias"], term, origins=term.origins)
-    forced.add(copy)
     for user in program.terms:
         if term in user.args:
             user.args = tuple([copy if a is term else a for a in user.args])
+    return copy
 
 
 # -- steps -------------------------------------------------------------------------------------

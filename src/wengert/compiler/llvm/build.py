@@ -18,7 +18,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from wengert.compiler.llvm import cache
+from wengert.compiler.llvm import cache, processor
 
 _lock = threading.RLock()  # LLVM's own state is shared by all threads of the process
 # llvmlite takes one of its own around each call, also where Python deletes an object of LLVM's.
@@ -63,10 +63,13 @@ class Target:
 
 @lru_cache(maxsize=1)
 def host() -> Target:
-    """The processor that this process runs on."""
+    """The processor that this process runs on, or as much of it as WENGERT_CPU says."""
     _initialise()
-    features = llvm.get_host_cpu_features().flatten()
-    return Target(llvm.get_host_cpu_name(), features, llvm.get_process_triple())
+    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    request = os.environ.get(processor.VARIABLE, "")
+    if request.strip():
+        cpu, features = processor.chosen(request, cpu, features)
+    return Target(cpu, features, llvm.get_process_triple())
 
 
 @lru_cache(maxsize=1)

@@ -370,6 +370,12 @@ class Function:
 
     def masked_store(self, x: Value, address: Value, mask: Value) -> None:
         """Store the lanes of the mask; the rest of the memory is not touched."""
+        lanes = [i for i, lane in enumerate(mask.name.split(",")) if "true" in lane]
+        if mask.name.startswith("<") and len(lanes) == 1:
+            # LLVM turns a truncation that is stored so into a store of the wider number.
+            one = self.extract(x, lanes[0])
+            self.store(one, self.at(address, lanes[0], one.type))
+            return
         name = f"llvm.masked.store.{mangled(x.type)}.p0"
         self.module.declare(name, "void", [x.type, PTR, mask.type])
         self.write(
