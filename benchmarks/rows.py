@@ -11,6 +11,7 @@ from benchmarks.figures import Ratio, ratio
 from benchmarks.workload import DEFAULT, Workload, library_of
 
 NOT_COMPILED = "not compiled"
+BUSY = 0.1  # the share of disturbed bursts from which on a row says so
 
 
 @dataclass
@@ -100,6 +101,9 @@ def _judge(row: Row, outcome: Outcome) -> None:
     """Say what is wrong with the numbers, and what failed."""
     if outcome.reference is None:
         row.notes.append("numbers not compared")
+    bursts = sum(len(m.times) for m in outcome.versions.values())
+    if outcome.disturbed > BUSY * bursts:
+        row.notes.append(f"busy machine: {outcome.disturbed} of {bursts} bursts disturbed")
     for name, m in outcome.versions.items():
         if m.wrong:
             worst = max(m.wrong, key=m.wrong.__getitem__)

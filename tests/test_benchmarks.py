@@ -121,6 +121,12 @@ def test_a_row_with_wrong_numbers_does_not_count() -> None:
     assert row.met is False
 
 
+def test_a_row_of_a_busy_machine_says_so() -> None:
+    found = outcome(wengert=[1.0, 1.0], torch=[9.0, 9.0])
+    found.disturbed = 1
+    assert workload_row(found).notes == ["busy machine: 1 of 4 bursts disturbed"]
+
+
 def test_ratios_are_of_rounds() -> None:
     assert figures.ratio([2.0, 6.0, 5.0], [1.0, 2.0, 1.0]) == Ratio(3.0, 2.0, 5.0)
 
