@@ -43,7 +43,7 @@ def program_of_op(name: str, arrays: list[Array], params: dict[str, Any]) -> Pro
     return Program(inputs, outputs)
 
 
-# Several results of these are right: a factorisation's signs, and what is drawn by acceptance.
+HOLDS_A_PROGRAM = ("scan", "compiled_call")
 TRACED = [name for name in sorted(REGISTRY) if name not in ("leaf", "placeholder", "pick")]
 
 
@@ -56,6 +56,8 @@ def test_every_op_computes_natively_what_its_reference_does(name: str) -> None:
                 continue
             arrays = [np.asarray(a) for a in sample.args]
             arrays = [a.astype(dtype) if a.dtype == np.float64 else a for a in arrays]
+            if dtype == np.float32 and name in HOLDS_A_PROGRAM:
+                continue  # which was traced for float64
             program = program_of_op(name, arrays, sample.params)
             expected = evaluate(program, arrays)
             for simplified in (program, simplify(program)):
