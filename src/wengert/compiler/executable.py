@@ -62,5 +62,5 @@ def view(address: int, spec: Spec) -> Array:
     """The array of a spec that stands at an address, which somebody keeps alive."""
     if not spec.size:
         return np.zeros(spec.shape, spec.dtype)
-    memory = (ctypes.c_char * spec.nbytes).from_address(address)
-    return np.frombuffer(memory, np.uint8).view(spec.dtype).reshape(spec.shape)
+    memory: Any = (ctypes.c_char * spec.nbytes).from_address(address)
+    return np.ndarray(spec.shape, spec.dtype, memory)
