@@ -6,12 +6,12 @@ BIN := .venv/bin
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow lint types docs docs-serve bench all clean help
+.PHONY: demo test test-slow test-exhaustive lint types docs docs-serve bench all clean help
 
 help:
 	@echo "make demo       train a network on handwritten digits and write the HTML report"
 	@echo "make test       run the test suite"
-	@echo "make test-slow  run the longer tests"
+	@echo "make test-slow  run the longer tests · make test-exhaustive  those of an hour"
 	@echo "make lint       style (ruff) · make types  typing (mypy) · make docs  the documentation"
 	@echo "make bench      compare speed with PyTorch, JAX and NumPy · make bench PART=mlp  one part"
 	@echo "make clean      remove what the other targets made"
@@ -37,6 +37,9 @@ test: .venv/demo.installed .venv/test.installed
 
 test-slow: .venv/demo.installed .venv/test.installed
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+test-exhaustive: .venv/demo.installed .venv/test.installed
+	$(BIN)/python -m pytest -n $(WORKERS) -m exhaustive
 
 lint: .venv/lint.installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

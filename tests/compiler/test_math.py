@@ -255,7 +255,7 @@ def test_signs_of_zeros_and_infinities(name: str, dtype: Any) -> None:
     assert np.array_equal(np.signbit(found[zero]), np.signbit(expected[zero]))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", [n for n in WIDE if LIMITS[n][0] > 0.51])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_every_float32(name: str) -> None:
