@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.compiler.programs import ALL, Traced
-from wengert.compiler.ir import Program, Term, apply, evaluate
+from wengert.compiler.ir import Program, Term, apply, constant, evaluate
 from wengert.compiler.native import Native
 from wengert.compiler.simplify import simplify
 from wengert.core.op import REGISTRY
@@ -90,3 +90,16 @@ def test_results_are_the_same_bits_with_any_number_of_threads(example: Traced) -
     for threads in (2, 3):
         for a, b in zip(run(simplified, arrays, threads), one, strict=True):
             assert a.tobytes() == b.tobytes()
+
+
+def test_a_buffer_that_is_written_in_place_is_not_read_again_by_a_later_pass() -> None:
+    x = Term(None, (), {}, Spec((4, 300), np.dtype(np.float32)))
+    doubled = apply("mul", x, constant(2.0, x.dtype))
+    total = apply("reshape", apply("sum", x, axis=(1,)), shape=(4, 1))
+    compiled = Native(Program([x], [doubled, apply("sub", x, total)], {0: 0}), 1)
+    given = np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
+    shared, other = given.copy(), np.empty_like(given)
+    compiled.table[:] = [shared.ctypes.data, shared.ctypes.data, other.ctypes.data]
+    compiled()
+    assert np.array_equal(shared, given * 2)
+    np.testing.assert_allclose(other, given - given.sum(1, keepdims=True), rtol=1e-5, atol=1e-5)

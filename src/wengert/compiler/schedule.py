@@ -193,7 +193,11 @@ def _reads_in_place(job: Job, written: Term, old: Term) -> bool:
         return _kernel_in_place(job.unit.roots[0], old)
     if not isinstance(job.unit, NestUnit):
         return False
-    index = [i.key() for i in job.unit.nest.roots[written][0]]
+    place = job.unit.nest.roots[written][0]
+    moving = {v for i in place for v, _ in i.terms}
+    if moving & job.unit.nest.reduced:
+        return False  # a later pass over the reduced dimensions may read what an earlier one wrote
+    index = [i.key() for i in place]
     reads = [a for a in job.unit.nest.reads if a.term is old]
     return all([i.key() for i in a.index] == index for a in reads)
 
