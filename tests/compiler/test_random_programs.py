@@ -37,7 +37,7 @@ def run(compiled: Native, arrays: Sequence[Array], threads: int) -> list[Array]:
     given = [np.ascontiguousarray(a).reshape(a.shape) for a in arrays]
     for i, a in enumerate([*given, *outputs]):
         compiled.table[i] = a.ctypes.data
-    compiled.threads = threads
+    compiled.wanted = threads
     compiled()
     return outputs
 
