@@ -116,6 +116,10 @@ class RecompileWarning(UserWarning):
     """A compiled function is compiled again and again for the same reason."""
 
 
+class CacheWarning(UserWarning):
+    """The cache of compiled code cannot be used as it should; the code is compiled instead."""
+
+
 class NotCompiledWarning(UserWarning):
     """Something that is compiled by default runs eagerly."""
 

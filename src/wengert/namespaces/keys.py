@@ -128,7 +128,7 @@ def _entry(entry: Any) -> Any:
             "getitem",
             "a boolean mask selects a number of elements that is not known inside a trace",
             met=describe(x),
-            cause="x[mask] inside vmap or trace",
+            cause="x[mask] inside jit, vmap or trace",
             fix="use wg.where(mask, x, 0.0), which keeps the shape",
         )
     if not dtypes.is_integer(x.dtype) and x.dtype != dtypes.bool:

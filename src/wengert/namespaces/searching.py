@@ -50,7 +50,7 @@ def values_of(op: str, x: Any) -> np.ndarray[Any, Any]:
             op,
             "the shape of the result depends on values that a trace does not have",
             met=describe(x),
-            cause="a call inside vmap or trace",
+            cause="a call inside jit, vmap or trace",
             fix="call it outside, or keep the shape with a mask: wg.where(mask, x, 0.0)",
         )
     return x._values(op)

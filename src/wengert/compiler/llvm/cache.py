@@ -26,6 +26,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from wengert.core.errors import CacheWarning
+
 SWITCH, FOLDER, SIZE = "WENGERT_CACHE", "WENGERT_CACHE_DIR", "WENGERT_CACHE_SIZE"
 DEFAULT_SIZE = 1 << 30
 ENDING = ".wgo"
@@ -33,10 +35,6 @@ MAGIC = b"wengert1"
 DIGEST = 32
 STALE_SECONDS = 3600.0  # a temporary file of that age belongs to a process that was killed
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-
-class CacheWarning(UserWarning):
-    """The cache of compiled code cannot be used as it should; the code is compiled instead."""
 
 
 @dataclass(frozen=True)
