@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from wengert.compiler.executable import Executable
 from wengert.compiler.ir import Program
 from wengert.compiler.simplify import simplify
-from wengert.compiler.threads import get_num_threads
 
 
 def compile_program(program: Program) -> Executable:
@@ -17,7 +16,7 @@ def compile_program(program: Program) -> Executable:
     with uncollected():
         from wengert.compiler.native import Native
 
-        return Native(simplify(program), get_num_threads())
+        return Native(simplify(program))
 
 
 @contextmanager

@@ -12,18 +12,20 @@ from wengert.compiler.llvm import build, steps
 from wengert.compiler.llvm.emit import Module
 from wengert.compiler.llvm.threads import pool
 from wengert.compiler.llvm.types import I64, PTR
+from wengert.compiler.threads import get_num_threads
 
 FAULTS = "any_fault"
 FAULT = 7  # the status of a run that a check has ended
 
 
 class Native(Executable):
-    """A program as native code; see `Executable`."""
+    """A program as native code; see `Executable`. Without a number of threads, each call runs on
+    as many as `get_num_threads` says then."""
 
-    def __init__(self, program: Program, threads: int) -> None:
+    def __init__(self, program: Program, threads: int | None = None) -> None:
         super().__init__(program)
         made = self.assembly = assemble(program)
-        self.threads = threads if is_shared(made) else 1
+        self.wanted = threads if is_shared(made) else 1
         if made.module.libraries:
             from wengert.compiler.kernels import library
 
@@ -34,13 +36,18 @@ class Native(Executable):
         self.code = build.load_cached(made.module.text())
         self.reports = np.zeros((len(made.checks) + 1, 2), np.int64)
         self.faults = np.array([self.reports.ctypes.data, len(made.checks)], np.int64)
-        self.frame = Frame(made, threads, self.table)
+        self.pool = pool()
+        self._settle(self.wanted or get_num_threads())
+
+    def _settle(self, threads: int) -> None:
+        """Make the memory that so many threads need, and the steps that run on it."""
+        self.threads = threads  # the most that there is memory for
+        self.frame = Frame(self.assembly, threads, self.table)
         self.plan = self.frame.plan
         self.arena = np.empty(self.plan.size + 64, np.uint8)
         start = self.arena.ctypes.data
         self.frame.settle(start + (-start % 64), self.reports.ctypes.data)
-        self.pool = pool()
-        self.steps = self._steps(made)
+        self.steps = self._steps(self.assembly)
 
     def _steps(self, made: Assembly) -> steps.Program:
         written = steps.Steps()
@@ -68,7 +75,10 @@ class Native(Executable):
         return None
 
     def __call__(self) -> None:
-        status = self.pool.run(self.steps, self.threads)
+        threads = self.wanted or get_num_threads()
+        if threads > self.threads:
+            self._settle(threads)
+        status = self.pool.run(self.steps, threads)
         if status == FAULT:
             self._raise()
         elif status == steps.STOPPED:
