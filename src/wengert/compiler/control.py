@@ -25,7 +25,7 @@ from wengert.core.op import bind
 from wengert.core.spec import Spec
 from wengert.core.state import state
 from wengert.core.tensor import Tensor, as_tensor
-from wengert.core.tree import TreeDef, tree_flatten, tree_map, tree_paths
+from wengert.core.tree import TreeDef, tree_flatten, tree_paths
 from wengert.core.variable import Variable
 from wengert.namespaces.joining import stack
 from wengert.ops.structure import leaf, stop_gradient
@@ -61,8 +61,6 @@ def scan(
     rows, tree = tree_flatten(xs)
     rows = [as_tensor(x) for x in rows]
     count = _length(rows, xs, length)
-    if not inside_jit():
-        return _python_scan(f, init, rows, tree, count, reverse)
     leaves, carry_tree = tree_flatten(init)
     carry = [as_tensor(c) for c in leaves]
 
@@ -77,6 +75,9 @@ def scan(
             )
         return _carry("scan", result[0], carry_tree, carry, init), result[1]
 
+    if not inside_jit():
+        last, ys = _python_scan(body, carry, rows, count, reverse)
+        return carry_tree.unflatten(last), ys
     last, ys = _traced_loop("scan", body, carry, rows, count, reverse)
     return carry_tree.unflatten(last), ys
 
@@ -94,13 +95,14 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
     """
     check_function("fori_loop", body_fun)
     start, stop = _bound("lower", lower), _bound("upper", upper)
-    if not inside_jit():
-        value = init_val
-        for i in range(start, stop):
-            value = body_fun(i, value)
-        return tree_map(as_tensor, value)
     leaves, tree = tree_flatten(init_val)
     carry = [as_tensor(c) for c in leaves]
+    if not inside_jit():
+        value = carry
+        for i in range(start, stop):
+            found = body_fun(i, tree.unflatten(value))
+            value = _carry("fori_loop", found, tree, carry, init_val)
+        return tree.unflatten(value)
     counter = Tensor(np.array(start))
 
     def body(values: Sequence[Tensor], row: Sequence[Tensor]) -> tuple[list[Any], Any]:
@@ -116,6 +118,13 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
 
 
 def _length(rows: Sequence[Tensor], xs: Any, length: int | None) -> int:
+    if not rows and length is None:
+        raise ArgumentError(
+            "scan",
+            "xs and length must agree on the number of steps, and one of them must say it",
+            met="neither",
+            fix="pass xs, or how many steps: length=10",
+        )
     sizes = {x.shape[0] if x.ndim else None for x in rows}
     if length is not None:
         sizes.add(operator.index(length))
@@ -179,29 +188,19 @@ def _carry(
 
 
 def _python_scan(
-    f: Callable[..., Any],
-    carry: Any,
+    body: Callable[..., tuple[list[Tensor], Any]],
+    carry: list[Tensor],
     rows: Sequence[Tensor],
-    tree: TreeDef,
     count: int,
     reverse: bool,
-) -> tuple[Any, Any]:
+) -> tuple[list[Tensor], Any]:
     steps = range(count)[::-1] if reverse else range(count)
     found: list[list[Tensor]] = []
     structure: TreeDef | None = None
     for i in steps:
-        result = f(carry, tree.unflatten([x[i] for x in rows]))
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise ArgumentError(
-                "scan",
-                "the body must return a pair (carry, y)",
-                met=type(result).__name__,
-                fix="return carry, None where nothing is to be stacked",
-            )
-        carry, y = result
+        carry, y = body(carry, [x[i] for x in rows])
         leaves, structure = tree_flatten(y)
         found.append([as_tensor(v) for v in leaves])
-    carry = tree_map(lambda c: c if isinstance(c, Variable) else as_tensor(c), carry)
     if structure is None:
         return carry, None
     if reverse:
