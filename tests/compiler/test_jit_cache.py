@@ -384,17 +384,6 @@ def test_a_computed_variable_that_stays() -> None:
         wg.jit(f)(wg.ones(2))
 
 
-def test_an_object_whose_method_is_kept_but_not_itself() -> None:
-    class Thing:
-        @wg.jit
-        def f(self, x: Any) -> Any:
-            return x * 2.0
-
-    method = Thing().f
-    with pytest.raises(TraceError, match=r"the object of the compiled method .*Thing.f has died"):
-        method(wg.ones(1))
-
-
 def test_what_is_no_function() -> None:
     with pytest.raises(TypeError, match=r"\[jit\] the first argument must be a function"):
         wg.jit(wg.ones(2))

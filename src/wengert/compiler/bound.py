@@ -54,7 +54,12 @@ class Bound:
         entry = cached.entry
         entry.lock.acquire()
         try:
-            if clock.settings == cached.settings and state.trace is None and state.watch is None:
+            if (
+                clock.settings == cached.settings
+                and state.trace is None
+                and state.watch is None
+                and (not cached.names or cached.bindings.same())
+            ):
                 for box, has in cached.present:
                     if (box._node.grad is not None) is not has:
                         break

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, Protocol
 
+from wengert.compiler.bindings import Bindings
 from wengert.compiler.call import Call, invoke
 from wengert.compiler.check import verify
 from wengert.compiler.compile import compile_program
@@ -68,17 +70,27 @@ class Reliance:
 
     def changes(self) -> list[Reason]:
         """What has changed."""
-        found = []
+        found: dict[tuple[str, ...], list[Reason]] = {}
         for reference, settings in self.holders:
             holder = reference()
             if holder is not None and (now := holder._compiled_for()) != settings:
-                found.append(_setting_reason(type(holder).__name__, settings, now))
-        return found
+                reason = _setting_reason(type(holder).__name__, settings, now)
+                change = reason.place.rpartition(".")[2], reason.old, reason.new, reason.fix
+                found.setdefault(change, []).append(reason)
+        return [_merged(reasons) for reasons in found.values()]
 
     def is_dead(self) -> bool:
         """Whether it can never hold again, since something of it has died."""
         holders = any(reference() is None for reference, _ in self.holders)
         return holders or any(reference() is None for reference, _, _ in self.boxes)
+
+
+def _merged(reasons: list[Reason]) -> Reason:
+    """One reason for a change that a module shares with modules in it."""
+    first, others = reasons[0], len(reasons) - 1
+    if not others:
+        return first
+    return replace(first, place=f"{first.place} (and {others} more)")
 
 
 def _setting_reason(kind: str, old: Any, now: Any) -> Reason:
@@ -118,6 +130,8 @@ class Cached:
 
     def __init__(self, owner: Owner, traced: Traced, signature: Signature) -> None:
         self.reliance = Reliance(owner, traced, signature)
+        self.bindings = Bindings(owner.f)
+        self.names = bool(self.bindings)
         self.recording = traced.recorded
         self.settings = clock.settings
         touched = [b for b in traced.session.all_boxes() if b.tensor is not None and b.grad_asked]
@@ -130,6 +144,8 @@ class Cached:
             if not self.reliance.holds():
                 return False
             self.settings = now
+        if not self.bindings.hold():
+            return False
         for box, has in self.present:
             if box._node is None or (box._node.grad is not None) is not has:
                 return False
@@ -141,7 +157,7 @@ class Cached:
 
     def changes(self) -> list[Reason]:
         """Why the program is not right for a call of its own key."""
-        found = self.reliance.changes()
+        found = self.reliance.changes() + self.bindings.changes()
         for box, had in self.present:
             if not found and (box.grad is not None) is not had:
                 words = {True: "a gradient", False: "no gradient"}

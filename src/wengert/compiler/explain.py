@@ -90,17 +90,19 @@ class History:
         self.signatures.append((names, signature.without_values()))
         for reason in reasons:
             self.causes[reason.place] += 1
-            if self.causes[reason.place] == _WARN_AT:
-                self._warn(reason)
+        often = [reason for reason in reasons if self.causes[reason.place] == _WARN_AT]
+        if often:
+            self._warn(often)
 
-    def _warn(self, reason: Reason) -> None:
+    def _warn(self, reasons: Sequence[Reason]) -> None:
         frame: FrameType | None = sys._getframe(0)
         level = 1  # the number of the user's frame, as warnings count
         while frame is not None and site.is_internal(frame):
             frame, level = frame.f_back, level + 1
         warnings.warn(
             f"[jit] {self.name} was compiled again for the {_WARN_AT}rd time because of "
-            f"{reason}; fix: {reason.fix}",
+            f"{' and '.join(map(str, reasons))}; "
+            f"fix: {'; '.join(dict.fromkeys(reason.fix for reason in reasons))}",
             RecompileWarning,
             stacklevel=level,
         )
@@ -110,7 +112,7 @@ class History:
     ) -> Iterator[Reason]:
         """What differs from the most similar compilation before."""
         if before:
-            yield from before[-1].changes()
+            yield from min((c.changes() for c in reversed(before)), key=len)
             return
         alike = [s for s in self.signatures if len(s[1].entries) == len(signature.entries)]
         if not alike:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 import threading
 import weakref
 from collections import OrderedDict
@@ -83,7 +85,60 @@ def jit(
         raise ArgumentError(
             "jit", "cache_size is at least 1", met=repr(cache_size), fix="leave it out for 64"
         )
+    _check_kind(f)
+    _check_static(f, numbers, names)
     return Jit(f, numbers, names, cache_size, check)
+
+
+def _check_kind(f: Callable[..., Any]) -> None:
+    """The error for a function whose body does not run when it is called."""
+    kinds = (
+        (inspect.isgeneratorfunction, "a generator"),
+        (inspect.iscoroutinefunction, "a coroutine"),
+        (inspect.isasyncgenfunction, "an asynchronous generator"),
+    )
+    for is_kind, kind in kinds:
+        if is_kind(f):
+            raise ArgumentError(
+                "jit",
+                f"{kind} cannot be compiled: its body runs after the call",
+                met=getattr(f, "__qualname__", repr(f)),
+                fix="compile the function that computes one step, and call it there",
+            )
+
+
+def _check_static(f: Callable[..., Any], numbers: Sequence[int], names: Sequence[str]) -> None:
+    """The error for static arguments that the function does not have."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):  # not known: some built-in functions
+        return
+    kinds = {p.kind for p in parameters}
+    by_place = [p.name for p in parameters if p.kind in _BY_PLACE]
+    by_name = [p.name for p in parameters if p.kind in _BY_NAME]
+    for n in numbers:
+        if (
+            not -len(by_place) <= n < len(by_place)
+            and inspect.Parameter.VAR_POSITIONAL not in kinds
+        ):
+            raise ArgumentError(
+                "jit",
+                "static_argnums names an argument that the function does not have",
+                met=f"{n}, and {len(by_place)} positional parameters",
+                fix="count from 0; self counts as well; name keyword arguments in static_argnames",
+            )
+    for name in names:
+        if name not in by_name and inspect.Parameter.VAR_KEYWORD not in kinds:
+            raise ArgumentError(
+                "jit",
+                "static_argnames names an argument that the function does not have",
+                met=f"{name!r}, and the parameters {', '.join(by_name) or '(none)'}",
+                fix="write it as it stands in the function's definition",
+            )
+
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Jit:
@@ -123,6 +178,7 @@ class Jit:
             and state.trace is None
             and state.watch is None
             and state.recording is recent.recording
+            and (not recent.names or recent.bindings.same())
         ):
             entry = recent.entry
             table, slots, i = entry.table, recent.slots, 0
@@ -258,6 +314,10 @@ class Jit:
         """As a method: each object has its own programs."""
         if instance is None:
             return self
+        return BoundJit(self._of(instance), instance)
+
+    def _of(self, instance: Any) -> Jit:
+        """The compiled method of an object."""
         bound = self.methods.get(instance)
         if bound is None:
             method = _Method(self.f, instance)
@@ -311,11 +371,44 @@ class Jit:
         return Jit(self.f, self.static_argnums, self.static_argnames, self.cache_size, self.check)
 
     def __reduce__(self) -> Any:
+        """A decorated function of a module is found there by its name, as functions are."""
+        found: Any = sys.modules.get(self.f.__module__)
+        for part in self.name.split("."):
+            found = getattr(found, part, None)
+        if found is self:
+            return self.name
         return Jit, (self.f, self.static_argnums, self.static_argnames, self.cache_size, self.check)
 
 
+class BoundJit(functools.partial[Any]):
+    """A compiled method of an object, as `object.method` gives it: it keeps the object alive, which
+    the programs do not. It has all that a `Jit` has."""
+
+    instance: Any  # an attribute, not a slot: then a partial of this one keeps it whole
+
+    def __new__(cls, compiled: Jit, instance: Any) -> BoundJit:
+        made = super().__new__(cls, compiled)
+        made.instance = instance
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.func, name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BoundJit) and other.func is self.func
+
+    def __hash__(self) -> int:
+        return hash(self.func)
+
+    def __repr__(self) -> str:
+        return repr(self.func)
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.instance, self.func.__name__)
+
+
 class _Method:
-    """A method of an object that is held weakly: who calls it has the object."""
+    """A method of an object that is held weakly: `BoundJit` has the object."""
 
     def __init__(self, f: Callable[..., Any], instance: Any) -> None:
         functools.update_wrapper(self, f, updated=())

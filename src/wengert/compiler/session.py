@@ -61,7 +61,8 @@ class Box:
         self.start.hooks = self.node.hooks
         self.grad = self.node.grad
         if self.grad is not None:
-            self.grad_start = self.start.grad = symbolic(Spec.of(self.grad))
+            self.grad_start = symbolic(Spec.of(self.grad))
+            self.start.begin_with(self.grad_start)
 
     @property
     def tensor(self) -> Tensor | None:
@@ -106,8 +107,14 @@ class Box:
 
     @property
     def grad_asked(self) -> bool:
-        """Whether the function looked at the gradient, or changed it."""
-        return self.grad_changed or (isinstance(self.start, BoxLeaf) and self.start.asked)
+        """Whether the function looked at the gradient that there was at the call."""
+        return isinstance(self.start, BoxLeaf) and self.start.asked
+
+    @property
+    def grad_replaced(self) -> bool:
+        """Whether the gradient is another one after the call, whatever it was before."""
+        unseen = isinstance(self.start, BoxLeaf) and self.start.replaced and not self.start.asked
+        return unseen or self.grad_changed
 
     @property
     def grad_changed(self) -> bool:
@@ -247,6 +254,8 @@ class Session(Trace):
         self.released.update(nodes)
 
     def on_grad(self, node: Node) -> None:
+        if node in self.starts and node.op is placeholder:
+            return  # a box that is not tracked: zero_grad() comes by
         if node not in self.leaves and node.id < self.begin:
             raise TraceError(
                 "jit",
@@ -359,18 +368,26 @@ _GRAD: Any = Node.__dict__["grad"]
 
 
 class BoxLeaf(Node):
-    """The leaf of a box in a trace: it knows whether its gradient was asked for, since a program
-    is then one for a box that had a gradient at the call, or for one that had none."""
+    """The leaf of a box in a trace: it knows whether the gradient of before was asked for, since a
+    program is then one for a box that had a gradient at the call, or for one that had none. One
+    that was replaced before anybody looked at it does not matter."""
 
-    __slots__ = ("asked",)
+    __slots__ = ("asked", "replaced")
+    asked: bool
+    replaced: bool
 
     @property
     def grad(self) -> Tensor | None:
-        self.asked = True
+        self.asked = self.asked or not self.replaced
         return self.present_grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
+        self.replaced = True
+        _GRAD.__set__(self, value)
+
+    def begin_with(self, value: Tensor) -> None:
+        """Set the gradient of before."""
         _GRAD.__set__(self, value)
 
     @property
@@ -383,5 +400,5 @@ class BoxLeaf(Node):
 def tracked_leaf(spec: Spec, origin: site.Origin) -> BoxLeaf:
     """A leaf in a trace."""
     node = BoxLeaf(leaf, NO_PARAMS, (), (), spec, spec.shape, spec.dtype, origin)
-    node.asked = False
+    node.asked = node.replaced = False
     return node

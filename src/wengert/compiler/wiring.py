@@ -126,7 +126,7 @@ class Assembly:
         """The program and its wiring."""
         traced = self.traced
         written = [b for b in self.boxes if b.was_written]
-        changed = [b for b in (*self.boxes, *self.arguments) if b.grad_changed]
+        changed = [b for b in (*self.boxes, *self.arguments) if b.grad_replaced]
         values = traced.tensors + [b.value for b in written]
         values += [b.grad_end for b in changed if b.grad_end is not None]
         self.program = Program([], self.importer.terms(values))

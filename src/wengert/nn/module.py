@@ -217,8 +217,10 @@ class Module(Owner):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or make them zeros."""
         for p in self.parameters():
-            if p.grad is not None:
-                p.grad = None if set_to_none else zeros_like(p)
+            if set_to_none:
+                p.grad = None
+            elif p.grad is not None:
+                p.grad = zeros_like(p)
 
     def to(self, dtype: Any) -> Self:
         """Convert floating parameters and buffers to another floating dtype; returns the module.
