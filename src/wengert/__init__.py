@@ -57,14 +57,14 @@ for _name, _value in list(globals().items()):
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"wengert\.")
 
 if _t.TYPE_CHECKING:
-    from wengert import data, diagnostics, nn, optim, train
+    from wengert import compiler, data, diagnostics, nn, optim, train
     from wengert.compiler.control import fori_loop, scan
     from wengert.compiler.jit import jit
     from wengert.compiler.threads import get_num_threads, set_num_threads
     from wengert.diagnostics.gradcheck import gradcheck
 
 # Rooms that are imported when they are first used, to start fast.
-_ON_DEMAND = ("data", "diagnostics", "nn", "optim", "train")
+_ON_DEMAND = ("compiler", "data", "diagnostics", "nn", "optim", "train")
 _ELSEWHERE = {  # functions of such rooms
     "gradcheck": "diagnostics.gradcheck",
     "fori_loop": "compiler.control",

@@ -118,11 +118,17 @@ def _few_lanes_left(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
     return [a - b for a, b in short] + [wg.astype(x * 20.0, "int64").astype("int16")]
 
 
+def _nothing_joined(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
+    """A join of arrays without entries."""
+    return [wg.concat([x, x], axis=0) + 1.0, wg.concat([y, y], axis=0)]
+
+
 FOUND: dict[str, tuple[Callable[..., list[wg.Tensor]], tuple[Array, ...]]] = {
     "a join of a join": (_join_of_a_join, (drawn(4, 5, 4), drawn(4, 5, 4))),
     "a stack of numbers": (_stack_of_numbers, (drawn(), drawn())),
     "a kernel of a part": (_kernel_of_a_part, (drawn(16, 3, 6, 4), drawn(2, 3, 3, 3))),
     "kernels of parts": (_kernels_of_parts, (drawn(1, 2, 4, 5), drawn(2, 3, 3, 3))),
+    "nothing joined": (_nothing_joined, (drawn(0, 3), drawn(2, 3))),
     "few lanes left": (_few_lanes_left, (drawn(8, 3, 33), drawn(8, 3, 1))),
 }
 

@@ -30,12 +30,13 @@ class Frame:
     ----------
     table : the addresses of the program's inputs and outputs, which somebody fills in
     plan : where all else stands in the arena
+    scratch : bytes of the workspaces of jobs
     """
 
     def __init__(self, made: Assembly, threads: int, table: Words) -> None:
         self.made, self.table = made, table
         self.inner: dict[int, Frame] = {}
-        scratch = {i: w.size(threads) for i, w in made.workspaces.items()}
+        scratch = self.scratch = {i: w.size(threads) for i, w in made.workspaces.items()}
         for piece in made.pieces:
             if piece.repeat is not None:
                 body = piece.repeat.body

@@ -355,6 +355,26 @@ class Jit:
         """What was compiled, when, how long it took, how often it was called, and why again."""
         return self.history.report(self.cache_size)
 
+    def dump(self, /, *args: Any, llvm: bool = False, **kwargs: Any) -> Any:
+        """Every stage of the way to native code, for a call with such arguments, each line with
+        the user's own; see `wengert.compiler.dump`."""
+        from wengert.compiler.stages import dump
+
+        return dump(self, *args, llvm=llvm, **kwargs)
+
+    def memory(self, /, *args: Any, **kwargs: Any) -> Any:
+        """What a call with such arguments takes of memory, and which lines of the function take
+        the most of it, before it has run.
+
+        >>> import wengert as wg
+        >>> found = wg.jit(lambda x: (x @ x).sum()).memory(wg.ones((64, 64)))
+        >>> found.inputs, found.outputs, found.arena >= 4 * 64 * 64
+        (16384, 4, True)
+        """
+        from wengert.compiler.stages import memory
+
+        return memory(self, *args, **kwargs)
+
     def clear_cache(self) -> None:
         """Forget all programs."""
         with self.lock:

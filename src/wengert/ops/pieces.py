@@ -314,6 +314,7 @@ def _concatenate_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
         Sample((a, b), {"axis": 0, "sizes": (2, 1)}),
         Sample((a, c, a), {"axis": 1, "sizes": (3, 0, 3)}),
         Sample((a,), {"axis": 0, "sizes": (2,)}),
+        Sample((c, c), {"axis": 1, "sizes": (0, 0)}),
         Wrong((a, b), {"axis": 1, "sizes": (3, 3)}, ShapeError, "must have equal sizes"),
         Wrong((a, b), {"axis": 2, "sizes": (2, 1)}, AxisError, "no such axis"),
     ]
@@ -323,6 +324,8 @@ def _concatenate_entry(b: Any, place: Place, *xs: Any, axis: int, sizes: Ints) -
     """The entry of the operand that the place belongs to: the last one, unless it is before it."""
     starts = [builtins.sum(sizes[:i]) for i in range(len(xs))]
     pairs = [(x, start) for x, start in zip(xs, starts, strict=True) if x.shape[axis]]
+    if not pairs:  # nothing is joined to nothing
+        return b.number(0, xs[0].dtype)
 
     def entry(x: Any, start: int) -> Any:
         index = [i + -start if a == axis else i for a, i in enumerate(place.index)]
