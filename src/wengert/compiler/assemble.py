@@ -20,6 +20,7 @@ from wengert.compiler.layout import Layout
 from wengert.compiler.llvm.emit import Module
 from wengert.compiler.llvm.nests import SERIAL, emit_nest, work_of
 from wengert.compiler.nest import Check, Store
+from wengert.compiler.refusals import unwritten
 from wengert.compiler.remat import rematerialise
 from wengert.compiler.schedule import Job, schedule, with_own_outputs
 from wengert.compiler.simplify import simplify
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from wengert.compiler.loop import Loop
 
 
+_DEFECTS = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 SMALL = 40_000  # operations of a kernel; below it one thread is faster than two
 
 
@@ -105,7 +107,10 @@ def assemble(program: Program, around: Assembly | None = None) -> Assembly:
         made.module, made.names, made.checks = around.module, around.names, around.checks
     for number, job in enumerate(jobs):
         if any(t.size for t in job.writes):
-            _write(made, number, job)
+            try:
+                _write(made, number, job)
+            except _DEFECTS as problem:
+                raise unwritten(job, problem) from problem
     return made
 
 

@@ -18,6 +18,7 @@ from wengert.compiler.explain import Reason
 from wengert.compiler.ir import Program
 from wengert.compiler.signature import ARRAY, Signature, parameter_names, places
 from wengert.compiler.tracing import Traced, trace
+from wengert.compiler.trap import Trapped
 from wengert.compiler.wiring import Assembly
 from wengert.core.errors import TraceError
 from wengert.core.live import Holder, clock
@@ -32,6 +33,7 @@ class Owner(Protocol):
     f: Callable[..., Any]
     name: str
     check: bool
+    check_nan: bool
 
     def traced(self, signature: Signature) -> Callable[..., Any]: ...
 
@@ -184,7 +186,10 @@ class Plain(Cached):
         self.program, wiring = Assembly(traced, names).build()
         super().__init__(owner, traced, signature)
         verify(self.program)
-        self.entry = Entry(wiring, compile_program(self.program))
+        executable = compile_program(self.program)
+        if owner.check_nan:
+            executable = Trapped(executable, self.program)
+        self.entry = Entry(wiring, executable)
         self.once = bool(wiring.extra)
         kinds = signature.kinds
         flat = _is_flat(signature) and all(k == ARRAY for k in kinds)
@@ -232,7 +237,7 @@ class Differentiable(Cached):
         names = names_of(owner, signature)
         self.program, self.wiring = Assembly(traced, names, whole=True).build()
         super().__init__(owner, traced, signature)
-        self.compiled = Call(self.program)
+        self.compiled = Call(self.program, owner.check_nan)
         self.once = bool(self.wiring.extra)
 
     def call(self, signature: Signature) -> Any:

@@ -45,8 +45,8 @@ class Call:
         cotangents of the operands in `wanted`
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, check_nan: bool = False) -> None:
+        self.program, self.check_nan = program, check_nan
         self.count = len(program.outputs)
         self.specs = [t.spec for t in program.inputs]
         self.outputs = [t.spec for t in program.outputs]
@@ -58,7 +58,7 @@ class Call:
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
         if self.run is None:
-            self.run = Function(lean(self.program))
+            self.run = Function(lean(self.program), self.check_nan)
         return self.run(arrays)
 
     def _derive(self, key: Any, make: Any) -> Any:
@@ -84,9 +84,10 @@ class Call:
         joint = traced_program(both, [*self.specs, *cts], whole=False)
         results, pulled = joint.outputs[: self.count], joint.outputs[self.count :]
         early, late = split(Program(joint.inputs, pulled), joint.inputs[size:])
-        made = Call(self.program)
-        made.run = Function(Program(joint.inputs[:size], [*results, *early.outputs]))
-        made.backward, made.wanted = Function(late), wanted
+        made = Call(self.program, self.check_nan)
+        kept = Program(joint.inputs[:size], [*results, *early.outputs])
+        made.run = Function(kept, self.check_nan)
+        made.backward, made.wanted = Function(late, self.check_nan), wanted
         made.outputs = self.outputs + [t.spec for t in early.outputs]
         return made
 
@@ -108,7 +109,8 @@ class Call:
 
         def make() -> Call:
             pulled = lambda *xs: self._pulled(xs[:size], given, xs[size:], wanted)
-            return Call(traced_program(pulled, [*self.specs, *(self.outputs[i] for i in given)]))
+            specs = [*self.specs, *(self.outputs[i] for i in given)]
+            return Call(traced_program(pulled, specs), self.check_nan)
 
         found: Call = self._derive(("pullback", given, wanted), make)
         return found
@@ -128,7 +130,7 @@ class Call:
 
         def make() -> tuple[Call, list[int]]:
             specs = [*self.specs, *(self.specs[i] for i in given)]
-            return Call(traced_program(pushed, specs)), reached
+            return Call(traced_program(pushed, specs), self.check_nan), reached
 
         found: tuple[Call, list[int]] = self._derive(("pushforward", given), make)
         return found
@@ -147,7 +149,7 @@ class Call:
                 Spec((size, *s.shape), s.dtype) if b else s
                 for s, b in zip(self.specs, marks, strict=True)
             ]
-            return Call(traced_program(rows, specs))
+            return Call(traced_program(rows, specs), self.check_nan)
 
         found: Call = self._derive(("batched", size, marks), make)
         return found

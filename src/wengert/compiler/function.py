@@ -12,6 +12,7 @@ from wengert.compiler.capture import program_of
 from wengert.compiler.compile import compile_program
 from wengert.compiler.executable import Executable
 from wengert.compiler.ir import Program, Term
+from wengert.compiler.trap import Trapped
 from wengert.core.errors import ShapeError
 from wengert.core.graph import Trace
 from wengert.core.op import bind
@@ -25,8 +26,8 @@ from wengert.transforms.trace import symbolic
 class Function:
     """A program without state, compiled at its first call, as a function of arrays."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, check_nan: bool = False) -> None:
+        self.program, self.check_nan = program, check_nan
         self.lock = threading.RLock()
         self.executable: Executable | None = None
 
@@ -35,7 +36,10 @@ class Function:
             if self.executable is None:
                 from wengert.compiler.loop import share_loops  # which stands on this module
 
-                self.executable = compile_program(share_loops(self.program))
+                program = share_loops(self.program)
+                self.executable = compile_program(program)
+                if self.check_nan:
+                    self.executable = Trapped(self.executable, program)
             executable = self.executable
             given = [buffers.readable(a) for a in arrays]
             made = [buffers.fresh(spec) for spec in executable.outputs]

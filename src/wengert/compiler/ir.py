@@ -17,7 +17,6 @@ import numpy as np
 
 from wengert.core import site
 from wengert.core.dtypes import DType
-from wengert.core.errors import WengertError
 from wengert.core.op import REGISTRY, Op
 from wengert.core.spec import Shape, Spec
 from wengert.core.state import recording
@@ -228,6 +227,13 @@ def _inherit(found: Term, old: Term) -> None:
 
 def evaluate(program: Program, arrays: Sequence[Array]) -> list[Array]:
     """Run a program through the ops' NumPy references."""
+    known = values(program, arrays)
+    return [known[o] for o in program.outputs]
+
+
+def values(program: Program, arrays: Sequence[Array]) -> dict[Term, Any]:
+    """The values of all terms of a program, through the ops' NumPy references: arrays, or tuples of
+    them for ops with several results."""
     known: dict[Term, Any] = {}
     for term, array in zip(program.inputs, arrays, strict=True):
         known[term] = array
@@ -242,7 +248,7 @@ def evaluate(program: Program, arrays: Sequence[Array]) -> list[Array]:
             args = [known[a] for a in term.args]
             found = term.op.reference(*args, **term.params)
             known[term] = found if term.op.several else np.asarray(found)
-    return [known[o] for o in program.outputs]
+    return known
 
 
 def listing(program: Program) -> str:
@@ -273,7 +279,3 @@ def _place(origin: site.Origin) -> str:
 def _brief(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else type(value).__name__
-
-
-class CompileError(WengertError):
-    """A program that could not be compiled."""

@@ -37,6 +37,7 @@ def jit(
     static_argnames: str | Iterable[str] = (),
     cache_size: int = 64,
     check: bool = False,
+    check_nan: bool = False,
 ) -> Any:
     """Compile a function: a loss, a gradient, or a whole training step with its state.
 
@@ -58,6 +59,9 @@ def jit(
     static_argnums, static_argnames : arguments that are static as a whole
     cache_size : how many programs are kept; the one that was not used for longest goes first
     check : trace the function twice, and raise an error unless both traces are the same program
+    check_nan : raise an error where a result, or a new value of state, has NaN. It names the line
+        that the NaN came from, backward passes and loops included; nothing is then changed. (What
+        is updated in place is copied before each call.)
 
     >>> import wengert as wg
     >>> model = wg.nn.Linear(2, 1); opt = wg.optim.SGD(model.parameters(), lr=0.1)
@@ -77,6 +81,7 @@ def jit(
             static_argnames=static_argnames,
             cache_size=cache_size,
             check=check,
+            check_nan=check_nan,
         )
     check_function("jit", f)
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
@@ -87,7 +92,7 @@ def jit(
         )
     _check_kind(f)
     _check_static(f, numbers, names)
-    return Jit(f, numbers, names, cache_size, check)
+    return Jit(f, numbers, names, cache_size, check, check_nan)
 
 
 def _check_kind(f: Callable[..., Any]) -> None:
@@ -151,11 +156,12 @@ class Jit:
         static_argnames: Sequence[str],
         cache_size: int,
         check: bool = False,
+        check_nan: bool = False,
     ) -> None:
         functools.update_wrapper(self, f, updated=())  # not the attributes of a module
         self.f = f
         self.static_argnums, self.static_argnames = static_argnums, static_argnames
-        self.cache_size, self.check = cache_size, check
+        self.cache_size, self.check, self.check_nan = cache_size, check, check_nan
         self.name = getattr(f, "__qualname__", type(f).__name__)
         self.cache: OrderedDict[Any, list[Cached]] = OrderedDict()
         self.history = History(self.name, f)
@@ -322,7 +328,7 @@ class Jit:
         if bound is None:
             method = _Method(self.f, instance)
             numbers = [n - 1 for n in self.static_argnums if n > 0]
-            bound = Jit(method, numbers, self.static_argnames, self.cache_size, self.check)
+            bound = Jit(method, numbers, *self._options[1:])
             self.methods[instance] = bound
         return bound
 
@@ -388,7 +394,7 @@ class Jit:
         return f"<jit of {self.name}, {len(self.history.events)} compiled>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Jit:
-        return Jit(self.f, self.static_argnums, self.static_argnames, self.cache_size, self.check)
+        return Jit(self.f, *self._options)
 
     def __reduce__(self) -> Any:
         """A decorated function of a module is found there by its name, as functions are."""
@@ -397,7 +403,13 @@ class Jit:
             found = getattr(found, part, None)
         if found is self:
             return self.name
-        return Jit, (self.f, self.static_argnums, self.static_argnames, self.cache_size, self.check)
+        return Jit, (self.f, *self._options)
+
+    @property
+    def _options(self) -> tuple[Any, ...]:
+        """All that it was made with but the function."""
+        numbers, names = self.static_argnums, self.static_argnames
+        return numbers, names, self.cache_size, self.check, self.check_nan
 
 
 class BoundJit(functools.partial[Any]):

@@ -12,6 +12,7 @@ from wengert.compiler.llvm import build, steps
 from wengert.compiler.llvm.emit import Module
 from wengert.compiler.llvm.threads import pool
 from wengert.compiler.llvm.types import I64, PTR
+from wengert.compiler.refusals import out_of_memory, refusal
 from wengert.compiler.threads import get_num_threads
 
 FAULTS = "any_fault"
@@ -33,7 +34,10 @@ class Native(Executable):
                 library.load(name)
         for emit in (emit_placing, emit_copying, _emit_faults):
             emit(made.module)
-        self.code = build.load_cached(made.module.text())
+        try:
+            self.code = build.load_cached(made.module.text())
+        except RuntimeError as refused:
+            raise refusal(made, refused) from refused
         self.reports = np.zeros((len(made.checks) + 1, 2), np.int64)
         self.faults = np.array([self.reports.ctypes.data, len(made.checks)], np.int64)
         self.pool = pool()
@@ -41,10 +45,13 @@ class Native(Executable):
 
     def _settle(self, threads: int) -> None:
         """Make the memory that so many threads need, and the steps that run on it."""
+        frame = Frame(self.assembly, threads, self.table)
+        try:
+            arena = np.empty(frame.plan.size + 64, np.uint8)
+        except MemoryError:
+            raise out_of_memory(self.assembly, frame) from None
         self.threads = threads  # the most that there is memory for
-        self.frame = Frame(self.assembly, threads, self.table)
-        self.plan = self.frame.plan
-        self.arena = np.empty(self.plan.size + 64, np.uint8)
+        self.frame, self.plan, self.arena = frame, frame.plan, arena
         start = self.arena.ctypes.data
         self.frame.settle(start + (-start % 64), self.reports.ctypes.data)
         self.steps = self._steps(self.assembly)

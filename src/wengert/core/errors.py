@@ -108,6 +108,18 @@ class TraceError(WengertError, RuntimeError):
     """A symbolic tensor used where a value is needed, or outside of its trace."""
 
 
+class CompileError(WengertError, RuntimeError):
+    """A program that could not be compiled."""
+
+
+class OutOfMemoryError(WengertError, MemoryError):
+    """A compiled program that needs more memory than there is."""
+
+
+class NaNError(WengertError, FloatingPointError):
+    """NaN in the result of a function that is compiled with `check_nan`."""
+
+
 class StateError(WengertError, RuntimeError):
     """Stored state (state dict, checkpoint) that does not fit or is damaged."""
 
