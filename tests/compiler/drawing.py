@@ -23,7 +23,7 @@ from wengert.core import dtypes
 from wengert.core.errors import WengertError
 from wengert.core.spec import Spec
 
-LARGEST = 6_000  # entries of a value in the pool
+SMALL, LARGE = 6_000, 150_000  # entries of a value in the pool
 RANK = 6
 
 Instruction = tuple[str, int, int, int]
@@ -35,10 +35,10 @@ class Skip(Exception):
 
 
 class Pool:
-    """The values that a recipe has made so far."""
+    """The values that a recipe has made so far, none of them with more than `most` entries."""
 
-    def __init__(self, values: Sequence[Tensor]) -> None:
-        self.values = list(values)
+    def __init__(self, values: Sequence[Tensor], most: int) -> None:
+        self.values, self.most = list(values), most
 
     def of(self, kinds: str, i: int) -> Tensor:
         """Value number `i` of those whose dtype is of a kind: f(loat), i(nteger), b(ool)."""
@@ -165,7 +165,7 @@ def contracted(x: Tensor, y: Tensor, k: int) -> Tensor:
     summed |= {a for a in labels if rng.random() < 0.15}
     out = "".join(rng.permutation([a for a in labels if a not in summed]).tolist())
     sizes = dict(zip(first + second, x.shape + y.shape, strict=True))
-    if math.prod(sizes[a] for a in out) > LARGEST:
+    if math.prod(sizes[a] for a in out) > LARGE:
         raise Skip
     return wg.einsum(f"{first},{second}->{out}", x, y)
 
@@ -280,7 +280,7 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "hypot": wg.hypot,
     "power": lambda x, y: (wg.abs(x) + 0.5) ** wg.clip(y, -2.0, 2.0),
     "modulo": lambda x, y: wg.remainder(x, wg.abs(y) + 1.0),
-    "copysign": wg.copysign,
+    "copysign": lambda x, y: wg.copysign(x, wg.where(wg.isnan(y), wg.ones_like(y), y)),
     "logaddexp": wg.logaddexp,
     "where": lambda x, y: wg.where(x > y, x * 0.5, y),
     "masked": lambda x, y: wg.where(x < 0.5, x, wg.zeros_like(x)) * y,
@@ -431,7 +431,8 @@ NAMES += ["cast", "not", "choose"]
 class Recipe:
     """A random program: the specs of its inputs, and what is done with them.
 
-    `order` is how many times it is differentiated; `seed` and `special` are for its inputs.
+    `order` is how many times it is differentiated; `seed` and `special` are for its inputs; `large`
+    arrays are worked on in blocks, and by several threads.
     """
 
     specs: tuple[Spec, ...]
@@ -439,16 +440,17 @@ class Recipe:
     order: int
     seed: int
     special: bool
+    large: bool = False
 
     def run(self, *inputs: Tensor) -> list[Tensor]:
         """All that the recipe makes."""
-        pool = Pool(inputs)
+        pool = Pool(inputs, LARGE if self.large else SMALL)
         for instruction in self.steps:
             try:
                 made = _step(pool, instruction)
             except (Skip, WengertError):  # shapes that do not fit
                 continue
-            if made.size <= LARGEST and made.ndim <= RANK:
+            if made.size <= pool.most and made.ndim <= RANK:
                 pool.values.append(made)
         return pool.values[len(inputs) :]
 
@@ -509,15 +511,19 @@ FLOATS = ["float32"] * 6 + ["float64"] * 2 + ["float16", "bfloat16"]
 OTHERS = ["int64", "int32", "int16", "int8", "uint8", "uint32", "bool"]
 
 
+LARGE_DIMS = [1, 3, 16, 64, 100, 257, 500, 1024]
+
+
 @st.composite
-def specs(draw: st.DrawFn, kinds: Sequence[str]) -> Spec:
+def specs(draw: st.DrawFn, kinds: Sequence[str], large: bool) -> Spec:
     """Shape and dtype of an input; now and then it has no entries."""
+    dims, most = (LARGE_DIMS, LARGE // 3) if large else (DIMS, SMALL // 3)
     if draw(st.integers(0, 29)) == 29:
         shape: tuple[int, ...] = (0, 3)
     else:
         rank = draw(st.integers(0, 4))
-        shape = tuple(draw(st.lists(st.sampled_from(DIMS), min_size=rank, max_size=rank)))
-        while math.prod(shape) > 2_000:
+        shape = tuple(draw(st.lists(st.sampled_from(dims), min_size=rank, max_size=rank)))
+        while math.prod(shape) > most:
             shape = shape[1:]
     return Spec(shape, dtypes.as_dtype(draw(st.sampled_from(kinds))))
 
@@ -526,13 +532,15 @@ def specs(draw: st.DrawFn, kinds: Sequence[str]) -> Spec:
 def recipes(draw: st.DrawFn) -> Recipe:
     """A random program."""
     main = draw(st.sampled_from(FLOATS))
-    given = draw(st.lists(specs([main]), min_size=1, max_size=3))
-    given += draw(st.lists(specs(FLOATS), max_size=1))
-    given += draw(st.lists(specs(OTHERS), max_size=2))
+    large = draw(st.integers(0, 19)) == 19
+    given = draw(st.lists(specs([main], large), min_size=1, max_size=3))
+    given += draw(st.lists(specs(FLOATS, large), max_size=1))
+    given += draw(st.lists(specs(OTHERS, large), max_size=2))
     number = st.integers(0, 999)
     step = st.tuples(st.sampled_from(NAMES), number, number, number)
     steps = draw(st.lists(step, min_size=1, max_size=12))
     order = draw(st.sampled_from([0, 0, 0, 1, 1, 1, 2]))
     # What is padded around a convolution is not multiplied with its weights, were they infinite.
     special = not draw(st.integers(0, 9)) and not any("conv" in name for name, *_ in steps)
-    return Recipe(tuple(given), tuple(steps), order, draw(st.integers(0, 10**6)), special)
+    seed = draw(st.integers(0, 10**6))
+    return Recipe(tuple(given), tuple(steps), order, seed, special, large)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from wengert.compiler.executable import view
@@ -82,6 +83,12 @@ class Assembly:
     names: dict[Any, Any] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
 
+    @cached_property
+    def over(self) -> dict[Term, Term]:
+        """The outputs that are written over inputs, and those."""
+        aliases = self.program.aliases
+        return {self.program.outputs[o]: self.program.inputs[i] for o, i in aliases.items()}
+
 
 def assemble(program: Program, around: Assembly | None = None) -> Assembly:
     """Divide a program into jobs, decide how everything lies in memory, and write its code; that of
@@ -153,7 +160,7 @@ def _write(made: Assembly, number: int, job: Job) -> None:
 
 def _write_nest(made: Assembly, number: int, job: Job, unit: NestUnit) -> None:
     stores = [Store(t, *unit.nest.roots[t]) for t in job.writes]
-    form = finalise(unit.nest, stores, made.layout.strides)
+    form = finalise(unit.nest, stores, made.layout.strides, made.over)
     key = signature(form, {t: t.dtype for t in form.slots})
     name = made.names.get(key)
     if name is None:

@@ -45,6 +45,8 @@ class Form:
     points : in order; all that the stores and reductions need
     addresses : of each load (by the point's number) and of each store
     slots : the term behind each entry of the table of addresses: first what is read, then written
+    before : loads that a later store needs, and that must happen before a store of this number,
+        which writes over what they read
     """
 
     sizes: tuple[int, ...]
@@ -59,6 +61,7 @@ class Form:
     levels: dict[int, int]  # dimension of the nest → loop
     slots: list[Term]
     writes: int  # how many of the slots, at the end, are written
+    before: dict[int, list[Point]]  # by a store's number: loads of what it writes over
 
     @property
     def kind(self) -> str:
@@ -81,11 +84,21 @@ def place_of(access: Access, strides: Placed) -> Index:
     return flat(access.index, steps)
 
 
-def finalise(nest: Nest, stores: Sequence[Store], strides: Placed) -> Form:
-    """The form of a nest, given where its operands lie and what it writes."""
+def finalise(
+    nest: Nest, stores: Sequence[Store], strides: Placed, over: Mapping[Term, Term] | None = None
+) -> Form:
+    """The form of a nest, given where its operands lie and what it writes. Some of that may be
+    written `over` terms that it reads."""
     points, reduces = _needed(nest, stores)
     order = loop_order(nest, stores, stores, strides)
-    return _Flattening(nest, points, reduces, stores, strides, order).form()
+    form = _Flattening(nest, points, reduces, stores, strides, order).form()
+    for number, store in enumerate(stores):
+        old = (over or {}).get(store.term)
+        later = _needed(nest, stores[number + 1 :])[0] if old is not None else []
+        loads = [p for p in later if p.kind == "load" and p.info.term is old]
+        if loads:
+            form.before[number] = loads
+    return form
 
 
 def _needed(nest: Nest, stores: Sequence[Store]) -> tuple[list[Point], list[Reduce]]:
@@ -212,6 +225,7 @@ class _Flattening:
             levels,
             slots,
             len({id(s.term) for s in self.stores}),
+            {},
         )
 
     def _places(self) -> list[Index]:
@@ -331,4 +345,6 @@ def signature(form: Form, dtypes_of: Mapping[Term, DType]) -> tuple[Any, ...]:
     stores = tuple((address(a), number[p]) for a, p in form.stores)
     slots = tuple(dtypes_of[t].num for t in form.slots)
     checks = tuple((number[c.holds], number[c.value]) for c in form.checks)
-    return form.sizes, form.vector, form.reduced, points, reduces, stores, checks, slots
+    before = tuple((n, tuple(number[p] for p in loads)) for n, loads in form.before.items())
+    loops = form.sizes, form.vector, form.reduced
+    return *loops, points, reduces, stores, checks, slots, before

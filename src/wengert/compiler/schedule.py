@@ -197,6 +197,10 @@ def _reads_in_place(job: Job, written: Term, old: Term) -> bool:
     moving = {v for i in place for v, _ in i.terms}
     if moving & job.unit.nest.reduced:
         return False  # a later pass over the reduced dimensions may read what an earlier one wrote
+    if job.unit.nest.reduced:
+        others = [t for t in job.writes if t is not written]
+        if old in loaded(job.unit, others):
+            return False  # another result of the nest may be computed after this one is stored
     index = [i.key() for i in place]
     reads = [a for a in job.unit.nest.reads if a.term is old]
     return all([i.key() for i in a.index] == index for a in reads)

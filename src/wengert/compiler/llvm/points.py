@@ -71,9 +71,11 @@ class Points:
         """The stores and checks of a stage that happen at each position of the reduced loops, or
         those that do not."""
         self._check_all(stage, inside)
-        for at, point in self.form.stores:
+        for number, (at, point) in enumerate(self.form.stores):
             if point.stage == stage and self._varies(point, at) == inside:
                 for copy in range(self.copies if self._moves(at) else 1):
+                    for load in self.form.before.get(number, ()):
+                        self.value(load, copy)
                     self._store(at, point, copy)
 
     def _check_all(self, stage: int, inside: bool) -> None:
