@@ -3,6 +3,11 @@
 The program is interpreted again a few times with every result that is not exact moved by a few
 units in its last place, and every operand of a sum as well. How much its outputs move is how exact
 they can be known; compiled code must be within a small multiple of that.
+
+Numbers are added up in any order, and where they are so large that some of them overflow together,
+the order decides what comes out: 3e38 + 3e38 - inf is -inf or, from the left in two halves that
+overflow to either side, NaN; 3e38 + 3e38 - 3e38 is inf or 3e38. Such a sum is one of these at
+random, each time, and so is all that is computed from it.
 """
 
 from __future__ import annotations
@@ -13,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from wengert.compiler.ir import Program, Term, evaluate
+from wengert.compiler.simplify.expand import pattern_of
 from wengert.core import dtypes
-from wengert.core.lowering import Indexed, Pointwise, View
+from wengert.core.lowering import Expand, Indexed, Pointwise, View
 from wengert.core.state import recording
 
 Array = np.ndarray[Any, Any]
@@ -31,6 +37,11 @@ _SELECTING = {
 }  # fmt: skip
 _DEFINED = {"add", "sub", "mul", "square", "cast"}
 _CANCELLING = {"logaddexp"}  # a function that is no more exact than its operands are
+# Those that add up products of their operands, or the operands themselves, in no certain order.
+_SUMS = {
+    "sum", "contract", "conv", "conv_input", "conv_weight", "cumsum", "recurrence", "fold",
+    "scatter_add", "put_windows",
+}  # fmt: skip
 
 
 def _is_exact(term: Term) -> bool:
@@ -56,27 +67,63 @@ def _eps(dtype: Any) -> float:
     return {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11}.get(str(dtype), 2.0**-8)
 
 
+def _undetermined(term: Term, args: Sequence[Any]) -> Any:
+    """Where the sizes of what a term adds up overflow together: False for nowhere."""
+    assert term.op is not None
+    if term.name not in _SUMS or not dtypes.is_float(term.dtype):
+        return False
+    sizes = [
+        np.where(np.isfinite(a), np.abs(a), 0) if dtypes.is_float(a.dtype) else a for a in args
+    ]
+    if not any(s.size and dtypes.is_float(s.dtype) and s.max() > 1e15 for s in sizes):
+        return False
+    # Sixteen bits are added up in float32, and rounded once.
+    wide = [s.astype(np.float32) if s.dtype.itemsize == 2 else s for s in sizes]
+    return np.isinf(term.op.reference(*wide, **term.params))
+
+
+def _value(term: Term, args: list[Any], rng: np.random.Generator) -> Any:
+    """What a term computes, rounded differently."""
+    assert term.op is not None
+    if isinstance(term.op.lower, Expand):  # its steps are rounded, each by itself
+        pattern = pattern_of(term)
+        found = _values(pattern.order, dict(zip(pattern.inputs, args, strict=True)), rng)
+        results = tuple(found[o] for o in pattern.outputs)
+        return results if term.op.several else results[0]
+    exact = _is_exact(term)
+    if not exact and (not isinstance(term.op.lower, Pointwise) or term.name in _CANCELLING):
+        args = [_moved(a, rng) for a in args]
+    result = term.op.reference(*args, **term.params)
+    if term.op.several:
+        return result if exact else tuple(_moved(f, rng) for f in result)
+    result = np.asarray(result)
+    open_ = _undetermined(term, args)
+    if np.any(open_):
+        chosen = rng.choice(np.array([np.inf, -np.inf, np.nan, 0.0]), result.shape)
+        result = np.where(open_ & (chosen != 0.0), chosen, result).astype(result.dtype)
+    return result if exact else _moved(result, rng)
+
+
+def _values(
+    terms: Sequence[Term], known: dict[Term, Any], rng: np.random.Generator
+) -> dict[Term, Any]:
+    for term in terms:
+        if term in known:
+            continue
+        if term.op is None:
+            known[term] = term.data
+            continue
+        known[term] = _value(term, [known[a] for a in term.args], rng)
+        if not term.op.several:
+            assert known[term].shape == term.shape, term
+    return known
+
+
 def nudged(program: Program, arrays: Sequence[Array], seed: int) -> list[Array]:
     """The outputs of a program that is rounded differently."""
     rng = np.random.default_rng(seed)
-    known: dict[Term, Any] = dict(zip(program.inputs, arrays, strict=True))
-    with recording(False):
-        for term in program.terms:
-            if term in known:
-                continue
-            if term.op is None:
-                known[term] = term.data
-                continue
-            args = [known[a] for a in term.args]
-            exact = _is_exact(term)
-            alone = isinstance(term.op.lower, Pointwise) and term.name not in _CANCELLING
-            if not exact and not alone:
-                args = [_moved(a, rng) for a in args]
-            found = term.op.reference(*args, **term.params)
-            if term.op.several:
-                known[term] = found if exact else tuple(_moved(f, rng) for f in found)
-            else:
-                known[term] = np.asarray(found) if exact else _moved(np.asarray(found), rng)
+    with recording(False), np.errstate(all="ignore"):
+        known = _values(program.terms, dict(zip(program.inputs, arrays, strict=True)), rng)
     return [known[o] for o in program.outputs]
 
 

@@ -36,7 +36,7 @@ def expansion(b: Builder, t: Term) -> list[Term]:
     """The terms of an op's results."""
     found = b.expanded.get(t)
     if found is None:
-        found = b.expanded[t] = _pattern_of(t).written(b, t.args)
+        found = b.expanded[t] = pattern_of(t).written(b, t.args)
     return found
 
 
@@ -56,7 +56,8 @@ class Pattern:
         return [new[o] for o in self.outputs]
 
 
-def _pattern_of(t: Term) -> Pattern:
+def pattern_of(t: Term) -> Pattern:
+    """The expression of a term's op, for operands like its own."""
     before = state.origin
     state.origin = t.origins[0] if t.origins else None  # which saves looking for the user's line
     specs = tuple([a.spec for a in t.args])
