@@ -109,7 +109,7 @@ class Adafactor(Optimizer):
             v = new["variance"] = (1.0 - fresh) * s["variance"] + fresh * square
         u = g / xp.sqrt(xp.maximum(v, eps1 * eps1))
         u = u / xp.maximum(_rms(xp, u) / o["d"], 1.0)
-        size = xp.maximum(_rms(xp, p), eps2) * smaller(xp, o["lr"], t**-0.5)
+        size = xp.maximum(_rms(xp, p), eps2) * smaller(o["lr"], t**-0.5)
         return size * u, new
 
 

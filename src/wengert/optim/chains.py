@@ -10,7 +10,7 @@ from wengert.core.tensor import Tensor
 from wengert.optim.groups import ParamGroup
 from wengert.optim.optimizer import Optimizer
 from wengert.optim.plateau import ReduceLROnPlateau
-from wengert.optim.scalars import pick, reached
+from wengert.optim.scalars import choose, reached
 from wengert.optim.schedule import LRScheduler
 
 
@@ -111,7 +111,7 @@ class SequentialLR(_Composite):
             start = self.milestones[i - 1] if i else 0
             active = self._is_active(i, epoch)
             if isinstance(epoch, Tensor):
-                schedule.move_to(pick(active, epoch - start, schedule.last_epoch))
+                schedule.move_to(choose(active, epoch - start, schedule.last_epoch))
             elif active:
                 schedule.move_to(epoch - start)
 
@@ -126,7 +126,7 @@ class SequentialLR(_Composite):
             active = self._is_active(i, self.last_epoch)
             if isinstance(active, Tensor):
                 here = schedule.value(base, group)
-                found = here if found is None else pick(active, here, found)
+                found = here if found is None else choose(active, here, found)
             elif active:
                 return schedule.value(base, group)
         return found

@@ -54,6 +54,9 @@ def load_state_dict(optimizer: Optimizer, given: Mapping[str, Any]) -> None:
     for p in list(optimizer.state):
         if p not in states:
             del optimizer.state[p]
+    optimizer.counts.load(
+        {p: int(slots.pop("step")) for p, slots in states.items() if "step" in slots}
+    )
     for p, slots in states.items():
         boxes = optimizer.state.setdefault(p, {})
         for name, value in slots.items():

@@ -9,7 +9,7 @@ from wengert.core.tensor import Tensor
 from wengert.optim.checks import nonnegative, number, one_of, positive, positive_integer
 from wengert.optim.groups import ParamGroup
 from wengert.optim.optimizer import Optimizer
-from wengert.optim.scalars import lesser, pick
+from wengert.optim.scalars import choose, smaller
 from wengert.optim.schedule import LRScheduler
 from wengert.optim.schedules import cosine
 
@@ -57,11 +57,11 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def _traced_place(self, t: Tensor) -> tuple[Any, Any]:
         """The same for a step that is not known: a choice among all periods that may come."""
-        since, length = t, pick(t < 0.0, self.T_0, self.T_0)
+        since, length = t, choose(t < 0.0, self.T_0, self.T_0)
         start, period = self.T_0, self.T_0 * self.T_mult
         while start < _LAST_STEP:
             begun = t >= float(start)
-            since, length = pick(begun, t - float(start), since), pick(begun, period, length)
+            since, length = choose(begun, t - float(start), since), choose(begun, period, length)
             start, period = start + period, period * self.T_mult
         return since, length
 
@@ -155,9 +155,9 @@ class OneCycleLR(LRScheduler):
         found: Any = None
         for i in reversed(range(len(self.turns))):
             start, end = starts[i], self.turns[i]
-            passed = lesser((t - start) / max(end - start, 1e-12), 1.0)
+            passed = smaller((t - start) / max(end - start, 1e-12), 1.0)
             here = self.anneal(corners[i], corners[i + 1], passed)
-            found = here if found is None else pick(t <= end, here, found)
+            found = here if found is None else choose(t <= end, here, found)
         return found
 
     def value(self, base: float, group: int) -> float:

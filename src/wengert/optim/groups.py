@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from wengert.core import live
-from wengert.core.dtypes import DType
 from wengert.core.errors import ArgumentError, DtypeError, GradientError
-from wengert.core.op import cast_to
 from wengert.core.spec import Spec, describe
 from wengert.core.state import state
 from wengert.core.tensor import Tensor
 from wengert.core.variable import Follower
 from wengert.optim.checks import nonnegative
+from wengert.optim.scalars import scalar
 
 # What a group may hold besides the options of its optimizer.
 _OF_GROUPS = ("params", "param_names", "name", "modulation", "initial_lr")
@@ -72,7 +71,7 @@ class ParamGroup(dict[str, Any]):
         super().__setitem__(name, value)
 
     def present(self, name: str) -> Any:
-        """A number as it is now: in a trace a tensor, which follows it."""
+        """A number as it is now: in a trace a `Scalar`, which follows it."""
         return self[name] if state.trace is None else _read(self.follower(name))
 
     def static_options(self) -> list[tuple[str, Any]]:
@@ -83,24 +82,15 @@ class ParamGroup(dict[str, Any]):
             if name not in _OF_GROUPS and (not _is_numeric(value) or name == "weight_decay")
         ]
 
-    def traced_options(self, dtype: DType) -> dict[str, Any]:
-        """The options with each number as a tensor of `dtype` that follows it."""
+    def traced_options(self) -> dict[str, Any]:
+        """The options with each number as a `Scalar` that follows it."""
         options: dict[str, Any] = {}
         for name, value in self.items():
             left_out = name == "weight_decay" and not value
             if name not in _OF_GROUPS and _is_numeric(value) and not left_out:
-                value = _cast(self.follower(name), dtype)
+                value = _read(self.follower(name))
             options[name] = value
         return options
-
-
-def numeric_tensors(value: Any, dtype: DType) -> Any:
-    """An option with its numbers as tensors of `dtype`: floats, tensors, and tuples of such."""
-    if isinstance(value, tuple):
-        return tuple(numeric_tensors(v, dtype) for v in value)
-    if isinstance(value, float):
-        return Tensor(np.array(value, dtype))
-    return cast_to(value, dtype) if isinstance(value, Tensor) else value
 
 
 def _is_numeric(value: Any) -> bool:
@@ -122,13 +112,7 @@ def _variable(value: float, tell: Any) -> Follower:
 def _read(follower: Any) -> Any:
     if isinstance(follower, tuple):
         return tuple(map(_read, follower))
-    return Tensor(follower._data, follower._node)
-
-
-def _cast(follower: Any, dtype: DType) -> Any:
-    if isinstance(follower, tuple):
-        return tuple(_cast(f, dtype) for f in follower)
-    return cast_to(follower, dtype)
+    return scalar(follower)
 
 
 def _follow(follower: Any, value: Any) -> None:

@@ -3,7 +3,8 @@
 The formula, `update(xp, p, g, s, o)`, is a pure function of arrays: the parameter, its gradient,
 the state `s` and the options `o`. `xp` is the namespace that the arrays belong to. It is NumPy when
 a step is taken eagerly, which costs least; it is `wengert` in a trace and in the functional form
-(`wengert.optim.functional`), where the same formula is recorded, compiled, or differentiated.
+(`wengert.optim.functional`), where the same formula is recorded, compiled, or differentiated. Its
+numbers are then `Scalar`s, which round as Python's numbers do (see `scalars`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.core import dtypes, methods
+from wengert.core import dtypes
 from wengert.core.dtypes import DType
 from wengert.core.errors import ArgumentError, ShapeError
 from wengert.core.live import Holder, settings_changed
@@ -24,6 +25,7 @@ from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import tree_leaves
 from wengert.core.variable import Variable
 from wengert.optim import checkpoint
+from wengert.optim.counts import Counts
 from wengert.optim.groups import (
     ParamGroup,
     check_distinct,
@@ -31,7 +33,7 @@ from wengert.optim.groups import (
     collect_groups,
     parameters_of,
 )
-from wengert.optim.scalars import left_out
+from wengert.optim.scalars import left_out, traced
 
 Array = Any  # an ndarray, or a Tensor where the formula is traced
 Slots = dict[str, Array]
@@ -90,6 +92,7 @@ class Optimizer(Holder):
         self.defaults = defaults
         self.param_groups: list[ParamGroup] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
+        self.counts = Counts()
         self.modulation: dict[Tensor, Variable] = {}
         self.schedules: list[Any] = []
         self._before: list[Callable[..., Any]] = []
@@ -105,7 +108,7 @@ class Optimizer(Holder):
     def update(xp: Any, p: Array, g: Array, s: Slots, o: Options) -> tuple[Array, Slots]:
         """The published formula: what is subtracted from `p`, and the new state.
 
-        `s["step"]` counts from 1 (a Python int, or a tensor in a trace).
+        `s["step"]` counts from 1 (a Python int, or in a trace a `Scalar`).
         """
         raise TypeError("a subclass of Optimizer defines update")
 
@@ -243,11 +246,7 @@ class Optimizer(Holder):
                 loss = closure()
         given = None if grads is None else self._given(grads)
         with recording(False):
-            for group in self.param_groups:
-                for p in group["params"]:
-                    g = p.grad if given is None else given.get(p)
-                    if g is not None and p.size:
-                        self._step_of(p, g, group)
+            self._step_all(given)
         for hook in list(self._after):
             hook(self, (closure,), {"grads": grads})
         return loss
@@ -274,7 +273,21 @@ class Optimizer(Holder):
                 )
         return dict(zip(params, leaves, strict=True))
 
-    def _step_of(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
+    def _step_all(self, given: Mapping[Tensor, Tensor] | None) -> None:
+        """One step of all parameters that have a gradient: their own, or the given one."""
+        due = [
+            (p, g, group)
+            for group in self.param_groups
+            for p in group["params"]
+            if (g := p.grad if given is None else given.get(p)) is not None and p.size
+        ]
+        if due:
+            counts = self.counts.following([p for p, _, _ in due])
+            for p, g, group in due:
+                self._step_of(p, g, group, counts.number(p))
+            counts.done()
+
+    def _step_of(self, p: Tensor, g: Tensor, group: ParamGroup, step: Any) -> None:
         """One step of one parameter: read the boxes, apply the formula, write the boxes."""
         names = self.slots(group, p)
         boxes = self.state.get(p)
@@ -282,12 +295,11 @@ class Optimizer(Holder):
             boxes = self.open_state(p, group)
         factor = self.modulation.get(p)
         if state.trace is not None or p.is_symbolic or g.is_symbolic:
-            self._traced_step(p, g, group, boxes, names, factor)
+            self._traced_step(p, g, group, boxes, names, factor, step)
             return
         work = working_dtype(p.dtype)
-        slots = {name: boxes[name]._data for name in names}
-        count = boxes["step"]
-        slots["step"] = step = int(count._data) + 1
+        slots: Slots = {name: boxes[name]._data for name in names}
+        slots["step"] = step
         value, gradient = p._data, g._data
         if value.dtype != work or gradient.dtype != work:
             value, gradient = value.astype(work), gradient.astype(work)
@@ -296,7 +308,6 @@ class Optimizer(Holder):
         new, slots = run(np, value, gradient, slots, group, modulation)
         for name in names:
             boxes[name].assign(Tensor(slots[name]))
-        count.assign(Tensor(np.array(step)))
         write_parameter(p, Tensor(new))
 
     def _traced_step(
@@ -307,20 +318,18 @@ class Optimizer(Holder):
         boxes: dict[str, Any],
         names: tuple[str, ...],
         factor: Variable | None,
+        step: Any,
     ) -> None:
         """The same with tensors, in a trace: the step is recorded as ops."""
         work = working_dtype(p.dtype)
         slots: Slots = {name: Tensor(boxes[name]._data, boxes[name]._node) for name in names}
-        count = boxes["step"]
-        counted = methods._F.add(Tensor(count._data, count._node), 1)
-        slots["step"] = cast_to(counted, work)
-        value, options = Tensor(p._data, p._node), group.traced_options(work)
+        slots["step"] = step
+        value, options = Tensor(p._data, p._node), group.traced_options()
         new, slots = self.advance(
-            methods._F, cast_to(value, work), cast_to(g, work), slots, options, factor
+            traced, cast_to(value, work), cast_to(g, work), slots, options, factor
         )
         for name in names:
             boxes[name].assign(slots[name])
-        count.assign(counted)
         write_parameter(p, new)
 
     def advance(
@@ -376,8 +385,6 @@ class Optimizer(Holder):
     def open_state(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
         """The boxes that hold the state of one parameter, made where they are missing."""
         boxes = self.state.setdefault(p, {})
-        if "step" not in boxes:
-            boxes["step"] = Variable(np.array(0))
         like = Spec(p.shape, working_dtype(p.dtype))
         for slot in self.slots(group, p):
             if slot not in boxes:
@@ -387,11 +394,12 @@ class Optimizer(Holder):
     def export_state(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
         """What a state dict has of one parameter: the present values of its boxes."""
         boxes = self.state[p]
-        return {name: Tensor(boxes[name]._values("state_dict")) for name in self._names(group, p)}
+        slots = {s: Tensor(boxes[s]._values("state_dict")) for s in self.slots(group, p)}
+        return {"step": Tensor(np.array(self.counts.taken(p))), **slots}
 
     def import_state(self, p: Tensor, o: Options, given: Mapping[str, Any]) -> dict[str, Any]:
         """The values for the boxes of one parameter, once it is clear that all of them fit."""
-        checkpoint.same_entries(self.name, given, self._names(o, p))
+        checkpoint.same_entries(self.name, given, ("step", *self.slots(o, p)))
         like = Spec(p.shape, working_dtype(p.dtype))
         arrays = {slot: self.initial(slot, like, o) for slot in self.slots(o, p)}
         arrays["step"] = np.array(0)
@@ -400,9 +408,6 @@ class Optimizer(Holder):
             for name, value in given.items()
         }
 
-    def _names(self, o: Options, p: Tensor) -> tuple[str, ...]:
-        return ("step", *self.slots(o, p))
-
     # -- compiled steps ----------------------------------------------------------------------
 
     def _compiled_for(self) -> Any:
@@ -410,7 +415,7 @@ class Optimizer(Holder):
         return [
             *(("group", *group.static_options()) for group in self.param_groups),
             ("parameters", *map(id, self.parameters())),
-            ("state", *(b for each in boxes for b in each)),
+            ("state", *(b for each in boxes for b in each), *map(id, self.counts.boxes())),
             ("modulation", *(id(m) for m in self.modulation.values())),
             ("hooks", *map(id, self._before), *map(id, self._after)),
             ("schedules", *map(id, self.schedules)),
@@ -421,6 +426,8 @@ class Optimizer(Holder):
             yield f"parameter {i} of {self.name}", p
             for name, box in self.state.get(p, {}).items():
                 yield f"{name} {i} of {self.name}", box
+        for box in self.counts.boxes():
+            yield f"steps of {self.name}", box
         for i, group in enumerate(self.param_groups):
             for name, follower in group.followers.items():
                 each = follower if isinstance(follower, tuple) else (follower,)

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from wengert.core import methods
+from wengert.core.dtypes import DType
 from wengert.core.errors import ArgumentError
 from wengert.core.op import cast_to
 from wengert.core.spec import Spec
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.core.tree import tree_flatten
-from wengert.optim.groups import check_options, numeric_tensors
+from wengert.optim.groups import check_options
 from wengert.optim.lbfgs import LBFGS
 from wengert.optim.optimizer import UNBOUND, Optimizer, working_dtype
+from wengert.optim.scalars import scalar, traced
 
 
 class Functional:
@@ -63,19 +65,22 @@ class Functional:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         work = working_dtype(p.dtype)
         counted = methods._F.add(state["step"], 1)
-        slots: dict[str, Any] = {**state, "step": cast_to(counted, work)}
-        numbers = {
-            # A zero stays a plain number: it says that a term is left out.
-            name: value
-            if isinstance(value, float) and value == 0.0
-            else numeric_tensors(value, work)
-            for name, value in options.items()
-        }
+        slots: dict[str, Any] = {**state, "step": scalar(counted)}
+        numbers = {name: _known(value, work) for name, value in options.items()}
         new, slots = self.optimizer.advance(
-            methods._F, cast_to(p, work), cast_to(g, work), slots, numbers
+            traced, cast_to(p, work), cast_to(g, work), slots, numbers
         )
         kept = {name: slots[name] for name in state if name != "step"}
         return cast_to(new, p.dtype), {"step": counted, **kept}
+
+
+def _known(option: Any, dtype: DType) -> Any:
+    """An option as the formula gets it: what is a tensor and one number, as a `Scalar`."""
+    if isinstance(option, tuple):
+        return tuple(_known(value, dtype) for value in option)
+    if not isinstance(option, Tensor):
+        return option
+    return cast_to(option, dtype) if option.ndim else scalar(option)
 
 
 def functional(kind: type[Optimizer], **options: Any) -> Functional:

@@ -68,9 +68,9 @@ class RAdam(Optimizer):
         longest = 2.0 / (1.0 - b2) - 1.0
         length = longest - 2.0 * t * b2**t / rest
         tractable = length > 5.0
-        known = larger(xp, length, 5.0)  # no root of a negative number on the other branch
+        known = larger(length, 5.0)  # no root of a negative number on the other branch
         squared = (known - 4.0) * (known - 2.0) * longest
         squared = squared / ((longest - 4.0) * (longest - 2.0) * known)
         adapted = (squared * rest) ** 0.5 / (xp.sqrt(v) + o["eps"])
         rate = o["lr"] / (1.0 - b1**t)
-        return rate * (m * choose(xp, tractable, adapted, 1.0)), {"exp_avg": m, "exp_avg_sq": v}
+        return rate * (m * choose(tractable, adapted, 1.0)), {"exp_avg": m, "exp_avg_sq": v}

@@ -22,6 +22,7 @@ from wengert.core.variable import Follower
 from wengert.optim.checks import nonnegative
 from wengert.optim.groups import ParamGroup
 from wengert.optim.optimizer import Optimizer
+from wengert.optim.scalars import scalar
 
 
 class LRScheduler(Holder):
@@ -63,7 +64,7 @@ class LRScheduler(Holder):
             return self._epoch
         if self._follower is None:
             self._follower = Follower(np.array(self._epoch, np.float64), self._tell)
-        return Tensor(self._follower._data, self._follower._node)
+        return scalar(self._follower)
 
     @last_epoch.setter
     def last_epoch(self, value: Any) -> None:

@@ -11,7 +11,7 @@ from wengert.core.tensor import Tensor
 from wengert.optim.checks import nonnegative, positive, positive_integer
 from wengert.optim.groups import ParamGroup
 from wengert.optim.optimizer import Optimizer
-from wengert.optim.scalars import cosine_of, lesser, pick, reached
+from wengert.optim.scalars import choose, cosine_of, reached, smaller
 from wengert.optim.schedule import LRScheduler
 
 
@@ -155,7 +155,7 @@ class ConstantLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def value(self, base: float, group: int) -> float:
-        return base * pick(self.last_epoch < self.total_iters, self.factor, 1.0)
+        return base * choose(self.last_epoch < self.total_iters, self.factor, 1.0)
 
 
 class LinearLR(LRScheduler):
@@ -183,7 +183,7 @@ class LinearLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def value(self, base: float, group: int) -> float:
-        passed = lesser(self.last_epoch, float(self.total_iters)) / self.total_iters
+        passed = smaller(self.last_epoch, float(self.total_iters)) / self.total_iters
         return base * (self.start_factor + (self.end_factor - self.start_factor) * passed)
 
 
@@ -215,7 +215,7 @@ class WarmupLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def value(self, base: float, group: int) -> float:
-        passed = lesser(1.0, (self.last_epoch + 1) / self.warmup_steps)
+        passed = smaller(1.0, (self.last_epoch + 1) / self.warmup_steps)
         return base * (self.start_factor + (1.0 - self.start_factor) * passed)
 
 
@@ -238,7 +238,7 @@ class PolynomialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def value(self, base: float, group: int) -> float:
-        passed = lesser(self.last_epoch, float(self.total_iters)) / self.total_iters
+        passed = smaller(self.last_epoch, float(self.total_iters)) / self.total_iters
         return base * (1.0 - passed) ** self.power
 
 

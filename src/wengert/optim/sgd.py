@@ -72,7 +72,7 @@ class SGD(Optimizer):
             return o["lr"] * g, s
         fresh = g
         if not left_out(o["dampening"]):
-            fresh = choose(xp, s["step"] == 1, 1.0, 1.0 - o["dampening"]) * g
+            fresh = choose(s["step"] == 1, 1.0, 1.0 - o["dampening"]) * g
         buffer = o["momentum"] * s["momentum_buffer"] + fresh
         step = g + o["momentum"] * buffer if o["nesterov"] else buffer
         return o["lr"] * step, {"momentum_buffer": buffer}
