@@ -7,7 +7,8 @@ they can be known; compiled code must be within a small multiple of that.
 Numbers are added up in any order, and where they are so large that some of them overflow together,
 the order decides what comes out: 3e38 + 3e38 - inf is -inf or, from the left in two halves that
 overflow to either side, NaN; 3e38 + 3e38 - 3e38 is inf or 3e38. Such a sum is one of these at
-random, each time, and so is all that is computed from it.
+random, each time, and so is all that is computed from it. So is the sign of a zero that is sorted:
+0 and -0 are equal, and either may come first.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from wengert.core.state import recording
 Array = np.ndarray[Any, Any]
 
 ULPS = 3.0  # by which results are moved: functions of both sides are exact to two or so
-RUNS, MORE = 4, 40  # of the program; more before it is said to be wrong
+RUNS, MORE = 4, (40, 400)  # of the program; more before it is said to be wrong
 MULTIPLE = 12.0
 
 # Results without any rounding, and those whose rounding IEEE 754 defines: compiled as interpreted.
@@ -97,10 +98,13 @@ def _value(term: Term, args: list[Any], rng: np.random.Generator) -> Any:
     if term.op.several:
         return result if exact else tuple(_moved(f, rng) for f in result)
     result = np.asarray(result)
-    open_ = _undetermined(term, args)
-    if np.any(open_):
+    overflow = _undetermined(term, args)
+    if np.any(overflow):
         chosen = rng.choice(np.array([np.inf, -np.inf, np.nan, 0.0]), result.shape)
-        result = np.where(open_ & (chosen != 0.0), chosen, result).astype(result.dtype)
+        result = np.where(overflow & (chosen != 0.0), chosen, result).astype(result.dtype)
+    if term.name == "sort" and dtypes.is_float(result.dtype):
+        signed = np.where(rng.random(result.shape) < rng.random(), -0.0, 0.0)
+        result = np.where(result == 0, signed, result).astype(result.dtype)
     return result if exact else _moved(result, rng)
 
 
@@ -147,8 +151,10 @@ class Bounds:
 
     def wrong(self, found: Sequence[Array]) -> str:
         """What is out of bounds, if anything is."""
-        if self._wrong(found):
-            self._run(MORE)
+        for count in MORE:
+            if not self._wrong(found):
+                break
+            self._run(count)
         return self._wrong(found)
 
     def _wrong(self, found: Sequence[Array]) -> str:

@@ -139,6 +139,13 @@ def _nothing_joined(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
     return [wg.concat([x, x], axis=0) + 1.0, wg.concat([y, y], axis=0)]
 
 
+def _nothing_added(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
+    """Sums of no products, and lines without entries."""
+    dots = [wg.einsum("ab,ab->", x, y), wg.matrix_transpose(x) @ y, x @ wg.matrix_transpose(y)]
+    lines = [wg.sort(x, axis=0), wg.cumulative_sum(wg.matrix_transpose(x), axis=1)]
+    return [*dots, *lines, wg.exp(wg.sum(x @ x[0:0].T, axis=0))]
+
+
 def _crossed(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
     """Results that are written over inputs, from which other results are made."""
     return [wg.log1p(wg.abs(y)), wg.copysign(y, x)]
@@ -163,6 +170,7 @@ FOUND: dict[str, tuple[Callable[..., list[wg.Tensor]], tuple[Array, ...]]] = {
         (drawn(40, 33),) * 2,
     ),
     "nothing joined": (_nothing_joined, (drawn(0, 3), drawn(2, 3))),
+    "nothing added": (_nothing_added, (drawn(0, 3), drawn(0, 3))),
     "few lanes left": (_few_lanes_left, (drawn(8, 3, 33), drawn(8, 3, 1))),
 }
 

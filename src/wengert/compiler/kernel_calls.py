@@ -85,7 +85,7 @@ def contraction(term: Term, site: Site) -> Call:
     """A product of two arrays as a (batched) matrix product."""
     from wengert.compiler.kernels.gemm import Gemm
 
-    if term.dtype == dtypes.bool:
+    if term.dtype == dtypes.bool or any(a.size == 0 for a in term.args):
         raise NoKernel
     ix, iy, io = term.params["subs"]
     x, y = site.operands(term)

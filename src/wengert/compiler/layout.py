@@ -101,13 +101,21 @@ class Layout:
 
     def _place_kernel(self, job: Job, unit: KernelUnit) -> list[Job]:
         (term,) = unit.roots
+        if not term.size:  # nothing is written
+            return [job]
         before: list[Job] = []
+        asked: set[tuple[int, Order]] = set()
         while True:
             order = None if term in self.fixed else self._preferred(term)
             try:
                 call = MAKERS[unit.maker](term, Site(self._in_memory, self.strides, order))
                 break
             except NeedsCopy as needs:
+                wishes = set(needs.orders.items())
+                if wishes <= asked:  # the copies do not help
+                    self.wishes.stored.add(term)
+                    return [job]
+                asked |= wishes
                 for i, wanted in needs.orders.items():
                     before += self._worked_on(term, i, wanted, "alias", {})
             except NeedsTerm as needs:

@@ -18,7 +18,8 @@ __all__ = ["argsort", "lexsort", "sort", "top_k"]
 def sort(x: Any, /, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The elements in order along an axis. Differentiable: the cotangent is put back in place.
 
-    NaN comes last (first if `descending`). The order is always stable.
+    NaN comes last (first if `descending`). The order is always stable; 0 and -0 are equal, and of
+    several zeros any may come first.
 
     >>> import wengert as wg
     >>> wg.sort([3, 1, 2], descending=True)

@@ -178,7 +178,7 @@ prod: Op = custom(
 
 def _nonempty(x: Shaped, axis: Axes, op: str) -> Spec:
     spec = reduced_spec(x, axis, op)
-    if math.prod([x.shape[a] for a in axis]) == 0 and spec.size:
+    if math.prod([x.shape[a] for a in axis]) == 0:
         raise ArgumentError(
             op,
             "an empty axis has no such element",
@@ -216,6 +216,7 @@ def _extreme_samples(rng: np.random.Generator) -> list[Sample | Wrong]:
         Sample((ties,), {"axis": (1,)}, smooth=False),
         Sample((rng.normal(size=(0, 2)),), {"axis": (1,)}),
         Wrong((np.zeros((0, 2)),), {"axis": (0,)}, ArgumentError, "an empty axis"),
+        Wrong((np.zeros((0, 0)),), {"axis": (1,)}, ArgumentError, "an empty axis"),
     ]
 
 
@@ -308,6 +309,7 @@ def _arg(name: str, reference: Any, sign: int) -> Op:
         Sample((np.array([1.0, 3.0, 3.0, 0.0, 0.0]),), {"axis": 0}),
         Wrong((np.zeros(2),), {"axis": 1}, AxisError, "no such axis"),
         Wrong((np.zeros((0, 2)),), {"axis": 0}, ArgumentError, "an empty axis"),
+        Wrong((np.zeros((0, 0)),), {"axis": 1}, ArgumentError, "an empty axis"),
     ]
     neutral = _least if sign > 0 else _greatest
     op: Op = custom(

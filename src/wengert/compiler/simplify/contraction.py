@@ -22,6 +22,12 @@ def contract(b: Builder, x: Term, y: Term, ix: Any, iy: Any, io: Any) -> Term:
 
 
 @rule("contract")
+def nothing_to_add(b: Builder, t: Term) -> Term | None:
+    """The sum of no products."""
+    return None if all(x.size for x in t.args) else b.filled(0, t.spec)
+
+
+@rule("contract")
 def absorb_permutes(b: Builder, t: Term) -> Term | None:
     """Permuted axes are axes with permuted labels: a kernel takes any strides."""
     x, y = t.args
