@@ -242,6 +242,7 @@ _RESULT = {"forward": "y", "data": "x", "weight": "w"}
 def convolution(term: Term, site: Site) -> Call:
     """A convolution or one of its transposes, channels last in memory."""
     from wengert.compiler.kernels.conv import Convolution
+    from wengert.compiler.kernels.winograd import allowed
 
     assert term.op is not None
     kind = _KINDS[term.op.name]
@@ -264,6 +265,7 @@ def convolution(term: Term, site: Site) -> Call:
         raise NeedsFreedom
     arrays[place] = _array(term, place, steps)
     how = {key: term.params[key] for key in ("stride", "padding", "dilation", "groups")}
+    how["winograd"] = allowed()
     return Call(Convolution(kind, arrays["x"], arrays["w"], arrays["y"], **how), reads, steps)
 
 

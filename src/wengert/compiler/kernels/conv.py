@@ -18,6 +18,9 @@ Every sum has one order, which the sizes alone determine:
   sums are added one after the other, the first first. With at most four channels of x, and
   depth-wise, places outside along the last axis do count, as zeros.
 
+Kernels of 3×3 without steps or dilation may instead be computed by Winograd's filtering, with 2.25
+times fewer multiplications and orders of their own: `winograd`.
+
 Threads, registers and tiles change nothing. Halves are widened to float32, and the result is
 rounded once. A processor without fused multiply-add rounds each step twice.
 """
@@ -27,6 +30,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
+from typing import cast
 
 from wengert.compiler.kernels.base import Array, Epilogue, Phase, Workspace
 from wengert.compiler.kernels.conv_axis import data_axis, forward_axis
@@ -35,10 +39,12 @@ from wengert.compiler.kernels.conv_gather import Gather
 from wengert.compiler.kernels.conv_pack import Packing
 from wengert.compiler.kernels.conv_tile import Pixels, lanes_for, registers
 from wengert.compiler.kernels.conv_weight import Sliding, Weigh
+from wengert.compiler.kernels.winograd import FEW_SQUARES, TAPS, Squares, Winograd
+from wengert.compiler.kernels.winograd_weight import WinogradWeight
 from wengert.compiler.llvm import build
 from wengert.compiler.llvm.build import Target
 from wengert.compiler.llvm.emit import Module
-from wengert.compiler.llvm.types import computed, stored
+from wengert.compiler.llvm.types import computed, size_of, stored
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
 from wengert.ops.window import Padding, Sizes
@@ -66,6 +72,7 @@ class Convolution:
     dilation: Sizes
     groups: int = 1
     target: Target = field(default_factory=build.host)
+    winograd: bool = False  # allowed: see `Convolution.suits`
 
     @property
     def result(self) -> Array:
@@ -82,14 +89,16 @@ class Convolution:
         if not prod(self.result.shape):
             return []
         plan = self.plan
-        if isinstance(plan, Gather):
+        if isinstance(plan, Gather | Winograd):
             return plan.emit(module, name, epilogue)
         assert epilogue is None, "the weight gradient takes no epilogue"
         return plan.emit(module, name)
 
     @cached_property
-    def plan(self) -> Gather | Weigh:
+    def plan(self) -> Gather | Weigh | Winograd | WinogradWeight:
         """The kernel that computes it."""
+        if self.winograd and self.suits:
+            return self._filtered_weight() if self.kind == "weight" else self._filtered()
         spec = self if self.stride else self._with_an_axis()
         return spec._weigh() if self.kind == "weight" else spec._gather()
 
@@ -97,6 +106,82 @@ class Convolution:
     def depthwise(self) -> bool:
         """Whether each channel has a filter of its own: then channels fill the vectors."""
         return self.groups > 1 and self.x.shape[-1] == self.y.shape[-1] == self.groups
+
+    @property
+    def suits(self) -> bool:
+        """Whether Winograd's filtering can compute it, and pays."""
+        whole = 64 // size_of(computed(self.w.dtype))
+        readable = (self.x, self.y, self.w)
+        return (
+            self.w.shape[2:] == (TAPS, TAPS)
+            and self.groups == 1
+            and all(n == 1 for n in (*self.stride, *self.dilation))
+            and all(computed(a.dtype) == stored(a.dtype) for a in readable)
+            and _dense(self.x)
+            and _dense(self.y)
+            and all(a.shape[-1] > 0 and a.shape[-1] % whole == 0 for a in (self.x, self.y))
+            and self._squares.count >= FEW_SQUARES
+        )
+
+    @property
+    def _squares(self) -> Squares:
+        """The squares of y, or of x for the transpose in the data."""
+        before = tuple(lo for lo, _ in self.padding)
+        result, source = self.y, self.x
+        if self.kind == "data":
+            result, source = source, result
+            before = tuple(TAPS - 1 - lo for lo in before)
+        sizes = result.shape[1:-1], source.shape[1:-1], before
+        return Squares(self.x.shape[0], *(cast("tuple[int, int]", tuple(s)) for s in sizes))
+
+    def _filtered(self) -> Winograd:
+        """Forward and data by Winograd's filtering."""
+        forward = self.kind == "forward"
+        operand, result = (self.x, self.y) if forward else (self.y, self.x)
+        channels, columns = operand.shape[-1], result.shape[-1]
+        element = computed(self.w.dtype)
+        lanes = 64 // size_of(element)
+        filter_step, channel_step, *kernel_steps = self.w.strides
+        order = tuple(range(TAPS)) if forward else tuple(range(TAPS))[::-1]
+        packing = Packing(
+            dtype=self.w.dtype,
+            groups=1,
+            channels=channels,
+            columns=columns,
+            lanes=lanes,
+            width=lanes * registers(self.target, columns, lanes, element).vectors,
+            orders=(order, order),
+            group_step=0,
+            channel_step=channel_step if forward else filter_step,
+            column_step=filter_step if forward else channel_step,
+            kernel_steps=tuple(kernel_steps),
+            target=self.target,
+        )
+        return Winograd(
+            squares=self._squares,
+            channels=channels,
+            columns=columns,
+            operand=_pixels(operand),
+            result=_pixels(result),
+            packing=packing,
+            operand_slot=0 if forward else 1,
+            weight_slot=1 if forward else 0,
+            target=self.target,
+        )
+
+    def _filtered_weight(self) -> WinogradWeight:
+        """The weight gradient by Winograd's filtering."""
+        return WinogradWeight(
+            squares=self._squares,
+            channels=self.x.shape[-1],
+            columns=self.y.shape[-1],
+            x=_pixels(self.x),
+            y=_pixels(self.y),
+            dtype=self.w.dtype,
+            lanes=64 // size_of(computed(self.w.dtype)),
+            steps=self.w.strides,
+            target=self.target,
+        )
 
     def _with_an_axis(self) -> Convolution:
         """The same with one spatial axis of size 1, for a convolution that has none."""
@@ -218,6 +303,11 @@ def _dense(a: Array) -> bool:
     return a.shape[-1] <= 1 or a.strides[-1] == 1
 
 
+def _pixels(a: Array) -> Pixels:
+    """An array's pixels as they lie."""
+    return Pixels(a.dtype, a.strides[0], a.strides[1:-1])
+
+
 def _tight(a: Array) -> bool:
     """Whether there are no gaps between neighbours along the last axis."""
     return a.strides[-2] == a.shape[-1]
@@ -227,7 +317,7 @@ def _readable(a: Array, target: Target) -> tuple[Pixels, Copy | None]:
     """Pixels whose channels are next to each other and of the type that is computed in: those of an
     array itself where possible, else of a copy."""
     if computed(a.dtype) == stored(a.dtype) and _dense(a):
-        return Pixels(a.dtype, a.strides[0], a.strides[1:-1]), None
+        return _pixels(a), None
     copy = _copy(a, target)
     return Pixels(_wide(a.dtype), copy.target_steps[0], copy.target_steps[1:]), copy
 
