@@ -1,8 +1,12 @@
 """How far rounding can move the results of a program: measured, by rounding differently.
 
-The program is interpreted again a few times with every result that is not exact moved by a few
+The program is interpreted again a few times, with every result that is not exact moved by a few
 units in its last place, and every operand of a sum as well. How much its outputs move is how exact
 they can be known; compiled code must be within a small multiple of that.
+
+A value of a 16-bit float need not be rounded to it before it is stored: compiled code computes with
+float32, so that what would overflow, or vanish, may be a number that the next step brings back.
+Each run rounds all such results, half of them, or none but what kernels read from memory.
 
 Numbers are added up in any order, and where they are so large that some of them overflow together,
 the order decides what comes out: 3e38 + 3e38 - inf is -inf or, from the left in two halves that
@@ -21,7 +25,7 @@ import numpy as np
 from wengert.compiler.ir import Program, Term, evaluate
 from wengert.compiler.simplify.expand import pattern_of
 from wengert.core import dtypes
-from wengert.core.lowering import Expand, Indexed, Pointwise, View
+from wengert.core.lowering import Expand, Indexed, Pointwise, Reduction, View
 from wengert.core.state import recording
 
 Array = np.ndarray[Any, Any]
@@ -68,67 +72,91 @@ def _eps(dtype: Any) -> float:
     return {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11}.get(str(dtype), 2.0**-8)
 
 
-def _undetermined(term: Term, args: Sequence[Any]) -> Any:
+def _is_half(dtype: Any) -> bool:
+    return dtypes.is_float(dtype) and dtype.itemsize == 2
+
+
+def _single(x: Any) -> Any:
+    return x.astype(np.float32) if isinstance(x, np.ndarray) and _is_half(x.dtype) else x
+
+
+class _Run:
+    """One interpretation of a program. Halves are held in float32, as in registers; `stored` is the
+    part of all results that are rounded to them."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.stored = (1.0, 0.5, 0.0)[seed % 3]
+
+    def values(self, terms: Sequence[Term], known: dict[Term, Any]) -> dict[Term, Any]:
+        """The values of all terms, some of which are known."""
+        known = {t: _single(x) for t, x in known.items()}
+        for term in terms:
+            if term not in known:
+                args = [known[a] for a in term.args]
+                known[term] = _single(term.data) if term.op is None else self._value(term, args)
+            if term.op is not None and not term.op.several:
+                assert known[term].shape == term.shape, term
+        return known
+
+    def _value(self, term: Term, args: list[Any]) -> Any:
+        assert term.op is not None
+        if isinstance(term.op.lower, Expand):  # its steps are rounded, each by itself
+            pattern = pattern_of(term)
+            found = self.values(pattern.order, dict(zip(pattern.inputs, args, strict=True)))
+            results = tuple(found[o] for o in pattern.outputs)
+            return results if term.op.several else results[0]
+        if not isinstance(term.op.lower, (Pointwise, View, Indexed, Reduction)):
+            args = [self._in_memory(x, a) for x, a in zip(args, term.args, strict=True)]
+        exact = _is_exact(term)
+        if not exact and (not isinstance(term.op.lower, Pointwise) or term.name in _CANCELLING):
+            args = [_moved(a, self.rng) for a in args]
+        result = term.op.reference(*args, **term.params)
+        if term.op.several:
+            return tuple([_single(f if exact else _moved(f, self.rng)) for f in result])
+        result = self._in_another_order(term, args, np.asarray(result))
+        return _single(result if exact else self._rounded(term, result))
+
+    def _in_memory(self, x: Any, term: Term) -> Any:
+        """An operand of a kernel or a library call."""
+        return x.astype(term.dtype) if _is_half(term.dtype) and isinstance(x, np.ndarray) else x
+
+    def _rounded(self, term: Term, x: Array) -> Array:
+        if _is_half(term.dtype) and (term.name == "cast" or self.rng.random() < self.stored):
+            x = x.astype(term.dtype)
+        return np.asarray(_moved(x, self.rng))
+
+    def _in_another_order(self, term: Term, args: Sequence[Any], result: Array) -> Array:
+        overflow = _overflow(term, args)
+        if np.any(overflow):
+            chosen = self.rng.choice(np.array([np.inf, -np.inf, np.nan, 0.0]), result.shape)
+            result = np.where(overflow & (chosen != 0.0), chosen, result).astype(result.dtype)
+        if term.name == "sort" and dtypes.is_float(result.dtype):
+            signed = np.where(self.rng.random(result.shape) < self.rng.random(), -0.0, 0.0)
+            result = np.where(result == 0, signed, result).astype(result.dtype)
+        return result
+
+
+def _overflow(term: Term, args: Sequence[Any]) -> Any:
     """Where the sizes of what a term adds up overflow together: False for nowhere."""
     assert term.op is not None
     if term.name not in _SUMS or not dtypes.is_float(term.dtype):
         return False
     sizes = [
-        np.where(np.isfinite(a), np.abs(a), 0) if dtypes.is_float(a.dtype) else a for a in args
+        np.where(np.isfinite(a), np.abs(a), 0) if dtypes.is_float(a.dtype) else a
+        for a in map(_single, args)  # halves are added up in float32, and rounded once
     ]
     if not any(s.size and dtypes.is_float(s.dtype) and s.max() > 1e15 for s in sizes):
         return False
-    # Sixteen bits are added up in float32, and rounded once.
-    wide = [s.astype(np.float32) if s.dtype.itemsize == 2 else s for s in sizes]
-    return np.isinf(term.op.reference(*wide, **term.params))
-
-
-def _value(term: Term, args: list[Any], rng: np.random.Generator) -> Any:
-    """What a term computes, rounded differently."""
-    assert term.op is not None
-    if isinstance(term.op.lower, Expand):  # its steps are rounded, each by itself
-        pattern = pattern_of(term)
-        found = _values(pattern.order, dict(zip(pattern.inputs, args, strict=True)), rng)
-        results = tuple(found[o] for o in pattern.outputs)
-        return results if term.op.several else results[0]
-    exact = _is_exact(term)
-    if not exact and (not isinstance(term.op.lower, Pointwise) or term.name in _CANCELLING):
-        args = [_moved(a, rng) for a in args]
-    result = term.op.reference(*args, **term.params)
-    if term.op.several:
-        return result if exact else tuple(_moved(f, rng) for f in result)
-    result = np.asarray(result)
-    overflow = _undetermined(term, args)
-    if np.any(overflow):
-        chosen = rng.choice(np.array([np.inf, -np.inf, np.nan, 0.0]), result.shape)
-        result = np.where(overflow & (chosen != 0.0), chosen, result).astype(result.dtype)
-    if term.name == "sort" and dtypes.is_float(result.dtype):
-        signed = np.where(rng.random(result.shape) < rng.random(), -0.0, 0.0)
-        result = np.where(result == 0, signed, result).astype(result.dtype)
-    return result if exact else _moved(result, rng)
-
-
-def _values(
-    terms: Sequence[Term], known: dict[Term, Any], rng: np.random.Generator
-) -> dict[Term, Any]:
-    for term in terms:
-        if term in known:
-            continue
-        if term.op is None:
-            known[term] = term.data
-            continue
-        known[term] = _value(term, [known[a] for a in term.args], rng)
-        if not term.op.several:
-            assert known[term].shape == term.shape, term
-    return known
+    return np.isinf(term.op.reference(*sizes, **term.params))
 
 
 def nudged(program: Program, arrays: Sequence[Array], seed: int) -> list[Array]:
     """The outputs of a program that is rounded differently."""
-    rng = np.random.default_rng(seed)
     with recording(False), np.errstate(all="ignore"):
-        known = _values(program.terms, dict(zip(program.inputs, arrays, strict=True)), rng)
-    return [known[o] for o in program.outputs]
+        known = dict(zip(program.inputs, arrays, strict=True))
+        found = _Run(seed).values(program.terms, known)
+        return [np.asarray(found[o]).astype(o.dtype) for o in program.outputs]
 
 
 class Bounds:
