@@ -39,7 +39,15 @@ NOT_CALLED = {
     "pick": "one result of an op with several; tested with each of those",
 }
 # Ops that take every operand there is, so that no call of them is wrong.
-NEVER_WRONG = {"alias", "stop_gradient", "cast", "checkpoint", "custom_jvp", "custom_vjp"}
+NEVER_WRONG = {
+    "alias",
+    "stop_gradient",
+    "cast",
+    "checkpoint",
+    "custom_jvp",
+    "custom_vjp",
+    "once_more",
+}
 # Ops of which no result contains a NaN although all operands are NaN.
 ABSORBS_NAN: dict[str, str] = {}
 # Ops that refuse float16 and bfloat16, with the reason.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wengert.compiler.capture import Importer
-from wengert.compiler.ir import Program, Term
+from wengert.compiler.ir import Program, Term, in_order
 from wengert.compiler.loop import share_loops
 from wengert.compiler.session import Box
 from wengert.compiler.tracing import Traced, is_result
@@ -125,7 +125,7 @@ class Assembly:
     def build(self) -> tuple[Program, Wiring]:
         """The program and its wiring."""
         traced = self.traced
-        written = [b for b in self.boxes if b.was_written]
+        written = self._in_order([b for b in self.boxes if b.was_written])
         changed = [b for b in (*self.boxes, *self.arguments) if b.grad_replaced]
         values = traced.tensors + [b.value for b in written]
         values += [b.grad_end for b in changed if b.grad_end is not None]
@@ -138,6 +138,18 @@ class Assembly:
         self._inputs(written)
         self._outputs(written, changed)
         return self.program, self.wiring
+
+    def _in_order(self, written: Sequence[Box]) -> list[Box]:
+        """The boxes that are written in the order in which the backward pass came by: programs run
+        in the order of what they give, and a gradient that is used soon need not be kept."""
+        values = self.importer.terms([b.value for b in written])
+        latest: dict[Term, int] = {}
+        for term in in_order(values):
+            is_late = any(origin[3] == "backward" for origin in term.origins)
+            own = term.id if is_late else -1
+            latest[term] = max([own, *(latest[a] for a in term.args)])
+        order = sorted(range(len(written)), key=lambda i: latest[values[i]])
+        return [written[i] for i in order]
 
     def _leaves(self) -> list[Leaf]:
         found, count = [], 0

@@ -53,6 +53,19 @@ stop_gradient: Op = custom(
     lower=View(lambda place, x: place.index),
 )
 
+# The identity, in front of what is computed for the second time on purpose (`checkpoint`): `run`,
+# which equals only itself, keeps the compiler from finding that it knows the value already.
+once_more: Op = linear(
+    "once_more",
+    lambda x, run: x,
+    lambda x, run: Spec.of(x),
+    lambda g: g,
+    batch=lambda size, args, batched, run: once_more(args[0], run=run),
+    samples=lambda rng: [Sample((rng.normal(size=(2, 3)),), {"run": None})],
+    cost="view",
+    lower=View(lambda place, x, run: place.index),
+)
+
 
 class Pick(Op):
     """Result number `index` of an op with several results. The reverse walk gathers the

@@ -26,6 +26,7 @@ from wengert.core.tree import tree_flatten, tree_leaves, tree_map, tree_structur
 from wengert.ops.elementwise import mul
 from wengert.ops.functions import sin
 from wengert.ops.movement import broadcast_to
+from wengert.ops.structure import once_more
 from wengert.transforms.batch import run_batched
 from wengert.transforms.call import check_function, fresh
 from wengert.transforms.forward import push
@@ -91,7 +92,8 @@ class Checkpoint(Op):
         pairs = zip(outputs, ct, strict=True)
         seeds = [(o._node, c) for o, c in pairs if c is not None and o._node is not None]
         wanted = [start for start, need in zip(starts, needs, strict=True) if need]
-        found = walk(nodes, seeds, wanted, release=not state.recording)
+        release = not state.recording and not any(map(is_symbolic, nodes[:1]))
+        found = walk(nodes, seeds, wanted, release=release)
         return [found.get(start) for start in starts]
 
     def jvp(self, node: Node, tangents: Sequence[Tensor | None]) -> Any:
@@ -191,7 +193,12 @@ def _alike(x: Tensor, signature: tuple[Any, ...]) -> bool:
 
 
 class _Closed:
-    """A traced function: all that it depends on is an operand."""
+    """A traced function: all that it depends on is an operand.
+
+    What the second run records looks like the first to a compiler, which computes equal values only
+    once; so its operands are marked as those of another `Run`, and its nodes belong to the backward
+    pass where that asks for them.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -201,11 +208,22 @@ class _Closed:
 
     def again(self, node: Node) -> tuple[Sequence[Node], list[Node], Sequence[Tensor]]:
         inputs = [fresh(node.value(i), connected=True) for i in range(len(node.parents))]
-        start = next_id()
+        phase = "" if state.origin is None else state.origin[3]
+        start, run = next_id(), Run()
         with recording(True):
-            outputs = self(*inputs)
+            outputs = self(*[once_more(x, run=run) if x.is_symbolic else x for x in inputs])
         inside, _ = made_since(start, nodes_of(outputs))
+        for made in inside:
+            code, instruction, module, own = made.origin
+            made.origin = code, instruction, module, own or phase
         return nodes_of(inputs), inside, outputs
+
+
+class Run:
+    """One repetition of a function: equal only to itself, and written alike in every trace."""
+
+    def __repr__(self) -> str:
+        return "again"
 
 
 def _record_in_trace(outputs: Sequence[Tensor], start: int) -> tuple[Tensor, ...]:

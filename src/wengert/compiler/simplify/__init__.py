@@ -6,7 +6,8 @@ A program is walked a few times, each time from its inputs to its outputs (`buil
    values folded, identities dropped, views merged, contractions brought into their best form, equal
    terms made one;
 2. *structure*: what depends on who uses a term, after which the rules run again;
-3. *splitting*: long reductions in two stages.
+3. *splitting*: long reductions in two stages;
+4. *marks*: what is to be computed twice is two terms now, and no longer needs to say so.
 
 No step is repeated until nothing changes: each rule sees its operands finished, so one walk does
 what a search would. Except where a rule's text says how many units in the last place it may change,
@@ -28,6 +29,7 @@ from wengert.compiler.simplify import (  # noqa: F401 (rules are declared where 
     views,
 )
 from wengert.compiler.simplify.build import Builder
+from wengert.compiler.simplify.marks import without_marks
 from wengert.compiler.simplify.report import Report
 from wengert.compiler.simplify.splitting import split_reductions
 from wengert.compiler.simplify.structure import structure_plan
@@ -57,6 +59,7 @@ def simplify(program: Program, report: Report | None = None) -> Program:
         order = program.terms
     program = split_reductions(program, order)
     report.add("splitting", program)
+    program = without_marks(program)
     report.fired += b.fired
     report.visits += b.visits
     return program
