@@ -177,8 +177,7 @@ class Builder:
                 (x,) = term.args
                 return self.pull(x, lowering.rule(place, x, **term.params))
             if isinstance(lowering, Indexed):
-                found: Point = lowering.rule(self, place, *term.args, **term.params)
-                return found
+                return self._gather(term, lowering, place)
         except NotAffine:
             (x,) = term.args
             if x in self.nest.roots:  # it is not in memory before this nest has run
@@ -187,6 +186,14 @@ class Builder:
                 raise Conflict("an index that is not affine", x) from None
             return self.load(x, index, term.shape)
         raise Conflict("a term that is no part of a loop nest", term)
+
+    def _gather(self, term: Term, lowering: Indexed, place: Place) -> Point:
+        before = len(self.nest.checks)
+        found: Point = lowering.rule(self, place, *term.args, **term.params)
+        if self.conditions and len(self.nest.checks) > before:
+            # Which entries are read would differ from lane to lane: slow, if rows are copied.
+            raise Conflict("computed indices where a condition holds", term)
+        return found
 
     def _reduce_nothing(self, term: Term, lowering: Reduction, index: Indices) -> Point:
         """A reduction over one entry, or over none."""

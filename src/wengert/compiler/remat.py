@@ -17,6 +17,7 @@ from wengert.core.lowering import Native
 
 COST = 150  # instructions that are repeated
 LARGE = 1 << 16  # bytes, from which on it matters
+TABLE = 4  # times as large as what is read of it: entries that lie apart are not fetched twice
 
 
 def rematerialise(program: Program, makers: Container[str]) -> Program:
@@ -91,6 +92,8 @@ class _Pass:
         if term.spec.nbytes < LARGE or self.found.expense(term) > COST:
             return False
         large = [t for t in self.found.read(term) if 4 * t.spec.nbytes > term.spec.nbytes]
+        if any(t.spec.nbytes > TABLE * term.spec.nbytes for t in large):
+            return False
         return all(t in self.stays or t.is_input or self._is_fresh(t) for t in large)
 
 
