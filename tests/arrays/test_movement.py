@@ -141,6 +141,7 @@ def test_concat(axis: int | None) -> None:
     parts = [X, X[:, :, :0] if axis in (-1, None) else X, 2 * X]
     expected = np.concatenate(parts, axis)
     np.testing.assert_array_equal(wg.concat(parts, axis=axis).numpy(), expected, strict=True)
+    np.testing.assert_array_equal(wg.concat(parts, axis).numpy(), expected)
     np.testing.assert_array_equal(wg.concatenate(parts, axis).numpy(), expected)
     assert_derivatives(lambda a, b: wg.concat([a, b, a * b], axis=axis) ** 2, X, 2 * X)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 import re
 from typing import Any
@@ -220,6 +221,7 @@ def count(x: Any) -> Any:
     return x
 
 
+numpy_sine = np.sin
 VALUES = {
     "if": (branch, r"\[bool\].*symbolic.*x.sum\(\) > 0.*fix: use wg.where .*wg.scan"),
     "item": (lambda x: x.sum().item(), r"\[item\].*return it from the traced function"),
@@ -227,7 +229,21 @@ VALUES = {
     "int": (lambda x: int(x.sum()), r"\[item\].*symbolic"),
     "index": (lambda x: [1, 2][wg.astype(x[0], "int64")], r"\[item\].*as an index"),
     "numpy": (lambda x: x.numpy(), r"\[numpy\].*wg.sin for np.sin"),
-    "NumPy function": (lambda x: np.sin(x), r"\[numpy\].*a NumPy or SciPy function"),
+    "NumPy function": (lambda x: np.sin(x), r"\[numpy\] np.sin met .*write wg.sin, or return"),
+    "another name": (lambda x: numpy_sine(x), r"numpy_sine met a symbolic .*write wg.sin"),
+    "several lines": (
+        lambda x: np.concatenate([x, x]),
+        r"np.concatenate met .*write wg.concatenate",
+    ),
+    "a function of NumPy that calls another": (
+        lambda x: np.linalg.norm(x),
+        r"np.linalg.norm met .*write wg.linalg.norm.*at .*test_jit_cache.py.*np.linalg.norm",
+    ),
+    "a function that is not here": (
+        lambda x: np.apply_along_axis(np.sort, 0, x),
+        r"np.apply_along_axis met .*write functions of wengert, or return",
+    ),
+    "math": (lambda x: math.tanh(x[0]), r"\[item\] math.tanh met .*write wg.tanh"),
     "format": (lambda x: f"{x.sum():.3f}", r"\[format\].*return the tensor and print it outside"),
     "list": (grow, r"grow changes the contents of 'KEPT'.*symbolic tensor, made at .*x \* 2.0"),
     "global": (count, r"count rebinds the global 'COUNT'; got at .*COUNT \+= 1.*wg.Variable"),

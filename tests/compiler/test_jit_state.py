@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -428,6 +429,25 @@ def test_a_thread_that_draws_while_another_traces_draws() -> None:
     thread.join(10)
     assert not thread.is_alive()
     assert not wg.random.default_generator.counter.is_symbolic
+
+
+def test_a_thread_that_meets_a_value_of_a_trace_waits_for_its_end() -> None:
+    wg.manual_seed(3)
+    drawn: list[Any] = []
+    thread = threading.Thread(target=lambda: drawn.append(wg.random.uniform(shape=(2,))))
+
+    def draw() -> Any:
+        found = wg.random.uniform(shape=(2,))
+        if thread.ident is None:
+            thread.start()
+            time.sleep(0.1)  # the generator's counter has a value of this trace now
+        return found
+
+    step = wg.jit(draw)
+    step.prepare()
+    thread.join(10)
+    assert len(drawn) == 1
+    assert drawn[0].numpy().shape == (2,)
 
 
 def test_a_gradient_that_is_only_read() -> None:

@@ -11,7 +11,7 @@ import wengert as wg
 from tests.compiler.jitting import X, Y, assert_close, assert_same_run, network, run, training
 from wengert.compiler import cached, function
 from wengert.compiler.executable import Interpreted
-from wengert.core.errors import TraceError
+from wengert.core.errors import GradientError, TraceError
 
 O = wg.optim
 
@@ -298,10 +298,84 @@ def test_lbfgs_says_what_is_in_the_way() -> None:
         return opt.step(closure)
 
     before = net.state_dict()
-    with pytest.raises(TraceError, match=r"\[LBFGS\] this tensor is symbolic"):
+    with pytest.raises(TraceError, match=r"\[LBFGS\] a step looks at values.*wg.jit\(closure\)"):
         step(X[0], Y[0])
     assert_close(net.state_dict(), before, 0.0)
     assert net.weight.grad is None
+
+
+def test_lbfgs_takes_a_compiled_closure(native: None) -> None:
+    def run(compiled: bool) -> list[float]:
+        wg.manual_seed(0)
+        net = wg.nn.Linear(2, 1)
+        opt = O.LBFGS(net.parameters())
+
+        def closure() -> Any:
+            opt.zero_grad()
+            loss = ((net(X[0]) - Y[0]) ** 2).mean()
+            loss.backward()
+            return loss
+
+        f = wg.jit(closure) if compiled else closure
+        return [float(opt.step(f)) for _ in range(3)]
+
+    np.testing.assert_allclose(run(True), run(False), rtol=1e-4)
+
+
+def test_a_plateau_is_looked_for_outside() -> None:
+    net = wg.nn.Linear(2, 1)
+    opt = O.SGD(net.parameters(), lr=0.1)
+    plan = O.ReduceLROnPlateau(opt, patience=0)
+    with pytest.raises(TraceError, match=r"ReduceLROnPlateau\] .*call step\(metric\) outside"):
+        wg.jit(lambda x: plan.step(net(x).sum()))(X[0])
+    assert plan.num_bad_epochs == 0
+
+
+def test_a_frozen_parameter_has_no_gradient_in_a_trace_either() -> None:
+    net = wg.nn.Linear(2, 1)
+    net.weight.requires_grad_(False)
+
+    def give(x: Any) -> Any:
+        net.weight.grad = x
+        return x
+
+    for f in (give, wg.jit(give)):
+        with pytest.raises(GradientError, match=r"not tracked has no gradient.*frozen parameter"):
+            f(wg.ones((1, 2)))
+
+    @wg.jit
+    def forget(x: Any) -> Any:
+        net.weight.grad = None
+        return x
+
+    forget(wg.ones(1))
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"weight_decay": 0.1}])
+def test_sparse_embeddings_are_dense_ones_with_fewer_rows_touched(
+    options: Any, native: None
+) -> None:
+    index = np.array([[3, 0], [3, -0], [39, 3]])
+
+    def run(compiled: bool, sparse: bool) -> list[Any]:
+        wg.manual_seed(0)
+        table = wg.nn.Embedding(40, 3, padding_idx=1, sparse=sparse)
+        opt = O.SGD(table.parameters(), lr=0.1, **options)
+
+        def step(i: Any) -> Any:
+            loss = (table(i) ** 2).sum()
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+            return loss
+
+        f = wg.jit(step) if compiled else step
+        return [*(float(f(index)) for _ in range(3)), table.weight.numpy()]
+
+    results = [run(*flags) for flags in ((False, False), (True, False), (True, True))]
+    for found in results[1:]:
+        assert_close(found, results[0], 1e-6)
+    np.testing.assert_array_equal(results[1][-1], results[2][-1])
 
 
 def test_a_changed_learning_rate_needs_no_new_program() -> None:

@@ -148,8 +148,8 @@ def test_embedding_errors():
         layer(wg.ones(2))
     with pytest.raises(ArgumentError, match="padding_idx is not a row"):
         nn.Embedding(5, 2, padding_idx=5)
-    with pytest.raises(ArgumentError, match="sparse are not offered"):
-        nn.Embedding(5, 2, sparse=True)
+    with pytest.raises(ArgumentError, match="scale_grad_by_freq is not offered"):
+        nn.Embedding(5, 2, scale_grad_by_freq=True)
     with pytest.raises(ShapeError, match="the table must be a matrix"):
         nn.Embedding.from_pretrained(wg.ones(3))
 

@@ -23,7 +23,7 @@ from wengert.core.node import Node, freed, next_id
 from wengert.core.op import NO_PARAMS
 from wengert.core.spec import Spec
 from wengert.core.state import state
-from wengert.core.tensor import Tensor
+from wengert.core.tensor import Tensor, ungraded
 from wengert.core.variable import Variable
 from wengert.ops.structure import leaf, placeholder, stop_gradient
 from wengert.transforms.trace import symbolic
@@ -166,12 +166,11 @@ class Session(Trace):
 
     def _take_boxes(self) -> None:
         """Make all boxes symbolic."""
-        stands_for: dict[int, tuple[Spec, Any]] = {}
-        _stand.recent.append(stands_for)
-        live.tracing.real = _stand
+        _stand.recent.append({})
+        live.tracing.real, live.tracing.note = _stand, _stand.note
         for tensor in live.boxes():
             box = self.boxes[id(tensor)] = Box(tensor)
-            stands_for[id(box.spec)] = box.spec, weakref.ref(tensor)
+            _stand.note(box.spec, tensor)
             if box.tracked:
                 assert box.start is not None
                 self.leaves.add(box.start)
@@ -209,9 +208,12 @@ class Session(Trace):
             if variable._node is not None and variable._node not in self.leaves:
                 variable._node = None
         elif variable._node in self.leaves:
-            variable._data = self._version(new)
+            version = self._version(new)
+            live.stands_in(version, variable)
+            variable._data = version
         else:
             cut: Tensor = stop_gradient(new)
+            live.stands_in(cut._data, variable)
             variable._data, variable._node = cut._data, cut._node
 
     def _version(self, value: Tensor) -> Spec:
@@ -253,9 +255,11 @@ class Session(Trace):
                 raise freed(node)
         self.released.update(nodes)
 
-    def on_grad(self, node: Node) -> None:
-        if node in self.starts and node.op is placeholder:
-            return  # a box that is not tracked: zero_grad() comes by
+    def on_grad(self, node: Node, value: Tensor | None) -> None:
+        if node in self.starts and node.op is placeholder:  # of a box that is not tracked
+            if value is not None:
+                raise ungraded()
+            return  # zero_grad() comes by
         if node not in self.leaves and node.id < self.begin:
             raise TraceError(
                 "jit",
@@ -352,6 +356,10 @@ class Stand:
 
     def __init__(self) -> None:
         self.recent: deque[dict[int, tuple[Spec, Any]]] = deque(maxlen=16)
+
+    def note(self, data: Any, box: Tensor) -> None:
+        """These data stand for a value of a box."""
+        self.recent[-1][id(data)] = data, weakref.ref(box)
 
     def __call__(self, x: Tensor) -> Tensor:
         for boxes in reversed(self.recent):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wengert.core import live
 from wengert.core.node import Node
 from wengert.core.spec import Spec
 from wengert.core.state import state
@@ -66,9 +67,10 @@ class Trace:
     def write(self, variable: Variable, new: Tensor) -> None:
         """Called by `Variable.assign`: give a variable its new value."""
         self.on_write(variable)
-        variable._data = new._data
         if new.is_symbolic:
+            live.stands_in(new._data, variable)
             variable._node = new._node
+        variable._data = new._data
 
     def on_create(self, variable: Variable, value: Tensor) -> None:
         """Called where a variable is made inside, once it holds its first value."""
@@ -102,8 +104,8 @@ class Trace:
         if self.outer is not None:
             self.outer.on_release(nodes)
 
-    def on_grad(self, node: Node) -> None:
-        """Called before the `.grad` of a leaf changes."""
+    def on_grad(self, node: Node, value: Tensor | None) -> None:
+        """Called before the `.grad` of a leaf changes to a value."""
         self.grads_before.setdefault(node, node.grad)
 
     def __enter__(self) -> Trace:

@@ -106,15 +106,23 @@ class _Tracing:
     ----------
     lock : held by the thread that traces
     real : how a thread that did wait finds the tensor behind a box's symbolic data
+    note : how the thread that traces makes that known, for data that a box is about to get
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.owner: int | None = None
         self.real: Callable[[Tensor], Tensor] | None = None
+        self.note: Callable[[Any, Tensor], None] | None = None
 
 
 tracing = _Tracing()
+
+
+def stands_in(data: Any, box: Tensor) -> None:
+    """In a trace a box is about to get these symbolic data, which other threads may see."""
+    if tracing.note is not None and tracing.owner == threading.get_ident():
+        tracing.note(data, box)
 
 
 def guarded(lock: threading.Lock) -> AbstractContextManager[Any]:

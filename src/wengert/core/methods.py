@@ -197,6 +197,8 @@ class ArrayMethods:
 
 def _method(name: str) -> Any:
     def method(self: Any, *args: Any, **options: Any) -> Any:
+        if "out" in options and options["out"] is None:  # np.sum(x) calls x.sum(out=None, …)
+            options = {key: value for key, value in options.items() if value is not None}
         return getattr(_F, name)(self, *args, **options)
 
     method.__name__ = name

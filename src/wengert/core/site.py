@@ -12,16 +12,23 @@ import sys
 from dataclasses import dataclass
 from types import CodeType, FrameType
 
+import numpy as np
+
+# NumPy, and SciPy beside it, call back: np.linalg.norm(x) converts x in a frame of its own.
+_NUMPY = os.path.dirname(np.__file__) + os.sep
+_BETWEEN = _NUMPY, os.path.join(os.path.dirname(os.path.dirname(_NUMPY)), "scipy") + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # Recipes ship with the package but are written as a user would write them: they count as user code.
 _USER_ROOM = _PACKAGE + "recipes" + os.sep
 
 
 class _Internal(dict[str, bool]):
-    """File name → does it belong to the library? Filled on demand, then one lookup a frame."""
+    """File name → does it belong to the library, or to those that it is called through? Filled on
+    demand, then one lookup a frame."""
 
     def __missing__(self, filename: str) -> bool:
         inside = filename.startswith(_PACKAGE) and not filename.startswith(_USER_ROOM)
+        inside = inside or filename.startswith(_BETWEEN)
         self[filename] = inside
         return inside
 

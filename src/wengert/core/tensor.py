@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wengert.core import dtypes, live, methods, site
+from wengert.core import dtypes, foreign, live, methods, site
 from wengert.core.errors import ArgumentError, DtypeError, GradientError, TraceError
 from wengert.core.methods import ArrayMethods
 from wengert.core.node import Data, Node
@@ -133,11 +133,7 @@ class Tensor(ArrayMethods):
         if self._node is None:
             if value is None:
                 return
-            raise GradientError(
-                "grad",
-                "a tensor that is not tracked has no gradient",
-                fix="call x.requires_grad_() first",
-            )
+            raise ungraded()
         if value is not None and (value.shape != self.shape):
             raise ArgumentError(
                 "grad",
@@ -146,7 +142,7 @@ class Tensor(ArrayMethods):
                 fix="reshape the gradient",
             )
         if state.trace is not None:
-            state.trace.on_grad(self._node)
+            state.trace.on_grad(self._node, value)
         self._node.grad = value
 
     def retain_grad(self) -> None:
@@ -227,15 +223,7 @@ class Tensor(ArrayMethods):
     def _symbolic(self, purpose: str) -> TraceError:
         """The error where a value is needed and there is none."""
         assert self._node is not None
-        cause, fix = _SYMBOLIC.get(purpose, _SYMBOLIC["item"])
-        return TraceError(
-            purpose,
-            "this tensor is symbolic: inside a trace it has no value",
-            met=f"{self._data!r} made at {self._node.site}",
-            cause=f"{cause} inside jit, vmap or trace, "
-            "or a tensor kept from a trace that has ended",
-            fix=fix,
-        )
+        return foreign.no_value(purpose, f"{self._data!r} made at {self._node.site}")
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a read-only ndarray that shares memory; `.copy()` it to write."""
@@ -262,13 +250,15 @@ class Tensor(ArrayMethods):
     def _keep_gradient(self, protocol: str) -> None:
         """Raise where a function of another library would cut a gradient unseen."""
         if self._node is not None and state.transforming and state.recording:
+            call = foreign.called()
+            ours = call.ours if call and call.ours else "the function of wengert"
             raise GradientError(
                 protocol,
                 "a NumPy function met a tensor that is being differentiated, "
                 "and would cut its gradient",
                 met=f"{self._data.dtype}{list(self.shape)}",
-                cause="np.f(x) or scipy's f(x) in place of wg.f(x)",
-                fix="use the function of wengert, or x.detach() where no gradient is wanted",
+                cause=f"{call.written if call else 'np.f(x) or scipy f(x)'} in place of {ours}",
+                fix=f"use {ours}, or x.detach() where no gradient is wanted",
             )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -401,27 +391,15 @@ class Tensor(ArrayMethods):
         return _unpickled, (self._values("pickle"), self.requires_grad)
 
 
-# What is done with a value that a symbolic tensor lacks: how that comes about, and the way out.
-_SYMBOLIC = {
-    "bool": (
-        "a Python `if`, `while`, `and` or `assert` on a tensor",
-        "use wg.where for a choice, wg.fori_loop or wg.scan for a loop, or decide on a static "
-        "argument (a number, a shape)",
-    ),
-    "item": (
-        "float(), int(), .item() or a tensor as an index",
-        "keep computing with the tensor, and return it from the traced function to convert it",
-    ),
-    "numpy": (
-        "a NumPy or SciPy function, or .numpy(), on a tensor",
-        "use wengert's function of that name (wg.sin for np.sin), or return the tensor and convert "
-        "it outside",
-    ),
-    "format": (
-        "a tensor formatted as text, in an f-string or a print",
-        "return the tensor and print it outside; repr(x) shows its shape and dtype here",
-    ),
-}
+def ungraded() -> GradientError:
+    """The error for a gradient of what is not tracked."""
+    return GradientError(
+        "grad",
+        "a tensor that is not tracked has no gradient",
+        met="an assignment to .grad",
+        cause="a frozen parameter, or a plain tensor",
+        fix="call x.requires_grad_() first",
+    )
 
 
 def _unpickled(values: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:

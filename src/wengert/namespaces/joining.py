@@ -43,7 +43,7 @@ def listed(op: str, arrays: Any) -> list[Any]:
         ) from None
 
 
-def concat(arrays: Any, /, *, axis: int | None = 0, dtype: Any = None) -> Tensor:
+def concat(arrays: Any, /, axis: int | None = 0, *, dtype: Any = None) -> Tensor:
     """The arrays put behind each other along an axis (flattened first if it is None).
 
     >>> import wengert as wg
@@ -54,7 +54,7 @@ def concat(arrays: Any, /, *, axis: int | None = 0, dtype: Any = None) -> Tensor
 
 
 def concatenate(arrays: Any, axis: int | None = 0, *, dtype: Any = None) -> Tensor:
-    """NumPy's name for `concat`; `axis` may be passed by position."""
+    """NumPy's name for `concat`."""
     arrays = listed("concat", arrays)
     if not arrays:
         raise ArgumentError("concat", "nothing to join", fix="pass at least one array")

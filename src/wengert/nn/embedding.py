@@ -24,6 +24,10 @@ class Embedding(Module):
     Parameter: `weight` (num_embeddings, embedding_dim), drawn from N(0, 1). The row `padding_idx`
     starts as zeros and gets no gradient. Rows longer than `max_norm` are shortened when looked up.
 
+    `sparse` is accepted and changes no number: a gradient is an array like the table, zero in the
+    rows that were not looked up. A compiled step does not make it. With plain SGD, which leaves a
+    row without gradient as it is, that step reads and writes the rows that were looked up alone.
+
     >>> import wengert as wg
     >>> wg.nn.Embedding(10, 4)(wg.asarray([[1, 5, 1]])).shape
     (1, 3, 4)
@@ -44,11 +48,11 @@ class Embedding(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if scale_grad_by_freq or sparse:
+        if scale_grad_by_freq:
             raise ArgumentError(
                 "Embedding",
-                "scale_grad_by_freq and sparse are not offered",
-                fix="leave them False: gradients are dense",
+                "scale_grad_by_freq is not offered",
+                fix="leave it False, or divide what is looked up by the counts",
             )
         (self.num_embeddings,) = sizes("Embedding", "num_embeddings", num_embeddings, 1)
         (self.embedding_dim,) = sizes("Embedding", "embedding_dim", embedding_dim, 1)
@@ -60,7 +64,7 @@ class Embedding(Module):
                 fix="choose a row from 0 on",
             )
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
-        self.max_norm, self.norm_type = max_norm, norm_type
+        self.max_norm, self.norm_type, self.sparse = max_norm, norm_type, bool(sparse)
         shape = (self.num_embeddings, self.embedding_dim)
         self.weight = Parameter(xp.zeros(shape, dtype=dtype, device=device))
         self.reset_parameters()

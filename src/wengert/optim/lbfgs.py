@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from wengert.core.errors import ArgumentError, StateError
-from wengert.core.state import recording
+from wengert.core.errors import ArgumentError, StateError, TraceError
+from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor
 from wengert.optim import checkpoint
 from wengert.optim.checks import nonnegative, one_of, positive, positive_integer
@@ -147,6 +147,14 @@ class LBFGS(Optimizer):
                 "a step needs a closure that computes the loss again",
                 met="step()" if closure is None else "step(grads=…)",
                 fix="pass a function that zeroes gradients, calls backward, returns the loss",
+            )
+        if state.trace is not None:
+            raise TraceError(
+                "LBFGS",
+                "a step looks at values to decide how far to go, so it cannot be traced",
+                met="opt.step(closure) inside jit, vmap or trace",
+                fix="compile the closure, which is where the time goes: opt.step(wg.jit(closure)), "
+                "outside of any compiled function",
             )
         for hook in list(self._before):
             hook(self, (closure,), {})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from wengert.core.errors import ArgumentError
+from wengert.core.errors import ArgumentError, TraceError
+from wengert.core.state import state
 from wengert.optim.checks import nonnegative, number, one_of, positive
 from wengert.optim.groups import ParamGroup
 from wengert.optim.optimizer import Optimizer
@@ -74,6 +75,14 @@ class ReduceLROnPlateau(LRScheduler):
         self, metrics: Any = None, epoch: float | None = None
     ) -> None:
         """Count a step with this value of the metric, and lower the rates if it is time."""
+        if state.trace is not None:
+            raise TraceError(
+                "ReduceLROnPlateau",
+                "a step looks at the metric and keeps it, so it cannot be traced",
+                met="schedule.step(metric) inside jit, vmap or trace",
+                fix="return the metric from the compiled function and call step(metric) outside; "
+                "compiled steps read the new rate without being compiled again",
+            )
         if self.last_epoch >= 0 or metrics is not None:
             self._count(self._number(metrics))
         super().step(epoch)

@@ -34,10 +34,11 @@ def backward(
             release = False
         found = walk(nodes, [(start, seed)], leaves, release=release)
         for node in leaves:
-            if state.trace is not None:
-                state.trace.on_grad(node)
             ct = found.get(node)
-            node.grad = add_tangents(node.grad, zeros_like(node) if ct is None else ct)
+            new = add_tangents(node.grad, zeros_like(node) if ct is None else ct)
+            if state.trace is not None:
+                state.trace.on_grad(node, new)
+            node.grad = new
 
 
 def _tracked_node(loss: Tensor) -> Node:
