@@ -40,7 +40,7 @@ def traced(f: Callable[..., Any], arrays: Arrays) -> Program:
 def run(program: Program, arrays: Arrays, threads: int = 1, library: bool = False) -> list[Any]:
     """What a program gives as native code; no op may be a library call, unless `library`."""
     executable = Native(simplify(program), threads)
-    calls = [p.call.term.name for p in executable.assembly.pieces if p.call is not None]
+    calls = [p.call.op.name for p in executable.assembly.pieces if p.call is not None]
     assert library or not calls, f"library calls: {calls}"
     given = [np.ascontiguousarray(a).reshape(np.shape(a)) for a in arrays]
     results = [np.zeros(s.shape, s.dtype) for s in executable.outputs]

@@ -301,7 +301,7 @@ def test_the_least_recently_used_go_first(folder, monkeypatch):
     makers = [Maker(bytes([i]) * 1000) for i in range(10)]
     for i, make in enumerate(makers):
         cache.object_for(str(i), make)
-    by_key = {i: folder / (cache._name(str(i)) + cache.ENDING) for i in range(10)}
+    by_key = {i: folder / (cache.name_of(str(i)) + cache.ENDING) for i in range(10)}
     for i, path in by_key.items():
         os.utime(path, (1000 + i, 1000 + i))
     cache.object_for("0", makers[0])  # used again: now the newest

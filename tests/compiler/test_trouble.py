@@ -10,7 +10,7 @@ import pytest
 
 import wengert as wg
 from tests.compiler.small import run_python
-from wengert.compiler import assemble, native
+from wengert.compiler import assemble, linked
 from wengert.compiler.llvm import build
 from wengert.errors import CompileError, NaNError, OutOfMemoryError
 
@@ -169,7 +169,7 @@ def test_no_memory_is_said_with_what_takes_it(monkeypatch: pytest.MonkeyPatch) -
 
     x = wg.asarray(np.random.default_rng(0).normal(size=(512, 4)).astype(np.float32))
     with monkeypatch.context() as patch:
-        patch.setattr(native.np, "empty", empty)
+        patch.setattr(linked.np, "empty", empty)
         with pytest.raises(OutOfMemoryError) as caught:
             training.step(x)
     text = str(caught.value)

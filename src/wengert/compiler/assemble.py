@@ -7,12 +7,11 @@ cannot lie as several readers need it, the program is divided anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from wengert.compiler.executable import view
+from wengert.compiler.assembled import Assembled, LibraryCall, Piece, Repeat, Slot
 from wengert.compiler.form import finalise, signature
 from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.kernel_calls import MAKERS
@@ -26,10 +25,7 @@ from wengert.compiler.remat import rematerialise
 from wengert.compiler.schedule import Job, schedule, with_own_outputs
 from wengert.compiler.simplify import simplify
 from wengert.compiler.units import KernelUnit, LoopUnit, NestUnit
-from wengert.core import dtypes
 from wengert.core.op import REGISTRY
-from wengert.core.spec import Spec
-from wengert.core.state import recording
 
 if TYPE_CHECKING:
     from wengert.compiler.loop import Loop
@@ -39,47 +35,13 @@ _DEFECTS = (AssertionError, AttributeError, IndexError, KeyError, TypeError, Val
 SMALL = 40_000  # operations of a kernel; below it one thread is faster than two
 
 
-@dataclass(frozen=True)
-class Slot:
-    """An entry of a step's table of addresses: a term, from some entry on; the report of a check
-    (by its number); or, with neither, the job's workspace."""
-
-    term: Term | None
-    start: int = 0
-    check: int | None = None
-
-
 @dataclass
-class Piece:
-    """One step of a program before addresses are known: a native function or a library call."""
-
-    job: int
-    function: str
-    slots: list[Slot]
-    serial: bool = False
-    call: LibraryCall | None = None
-    repeat: Repeat | None = None
-
-
-@dataclass
-class Repeat:
-    """A loop: its body, which runs on buffers of its own and on those of the slots: first all
-    operands of the loop, then all its results."""
-
-    loop: Loop
-    body: Assembly
-
-
-@dataclass
-class Assembly:
+class Assembly(Assembled):
     """All that a program is made of: its jobs, their steps, its code."""
 
-    program: Program
     jobs: list[Job]
-    layout: Layout
+    layout: Layout = field(kw_only=True)
     module: Module = field(default_factory=Module)
-    pieces: list[Piece] = field(default_factory=list)
-    workspaces: dict[int, Workspace] = field(default_factory=dict)
     names: dict[Any, Any] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
 
@@ -109,7 +71,7 @@ def assemble(program: Program, around: Assembly | None = None) -> Assembly:
             forced.add(copy)
             row_major.discard(term)
             row_major.add(copy)
-    made = Assembly(program, jobs, layout)
+    made = Assembly(program, jobs, layout=layout)
     if around is not None:
         made.module, made.names, made.checks = around.module, around.names, around.checks
     for number, job in enumerate(jobs):
@@ -217,26 +179,9 @@ def _write_loop(made: Assembly, number: int, job: Job) -> None:
 
 def _write_library(made: Assembly, number: int, job: Job) -> None:
     (term,) = job.unit.roots
-    call = LibraryCall(term, job.writes)
+    assert term.op is not None
+    which = [t.params["index"] for t in job.writes] if term.op.several else []
+    operands, results = [t.spec for t in term.args], [t.spec for t in job.writes]
+    call = LibraryCall(term.op, term.params, operands, results, which)
     slots = [Slot(t) for t in (*term.args, *job.writes)]
     made.pieces.append(Piece(number, "", slots, call=call))
-
-
-class LibraryCall:
-    """Runs the reference of an op on the arrays at the addresses of a table."""
-
-    def __init__(self, term: Term, writes: Sequence[Term]) -> None:
-        self.term, self.writes = term, writes
-        self.specs = [t.spec for t in (*term.args, *writes)]
-        self.count = Spec((len(self.specs),), dtypes.int64)
-
-    def __call__(self, args: int) -> None:
-        table = view(args, self.count).tolist()
-        arrays = [view(a, s) for a, s in zip(table, self.specs, strict=True)]
-        given, targets = arrays[: len(self.term.args)], arrays[len(self.term.args) :]
-        op = self.term.op
-        assert op is not None
-        with recording(False):
-            found = op.reference(*given, **self.term.params)
-        for target, term in zip(targets, self.writes, strict=True):
-            target[...] = found[term.params["index"]] if op.several else found

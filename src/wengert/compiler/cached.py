@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from wengert.compiler.bindings import Bindings
 from wengert.compiler.call import Call, invoke
-from wengert.compiler.check import verify
 from wengert.compiler.compile import compile_program
 from wengert.compiler.effects import Surroundings
 from wengert.compiler.entry import Entry
@@ -185,7 +184,6 @@ class Plain(Cached):
         names = names_of(owner, signature)
         self.program, wiring = Assembly(traced, names).build()
         super().__init__(owner, traced, signature)
-        verify(self.program)
         executable = compile_program(self.program)
         if owner.check_nan:
             executable = Trapped(executable, self.program)

@@ -8,15 +8,26 @@ from contextlib import contextmanager
 
 from wengert.compiler.executable import Executable
 from wengert.compiler.ir import Program
-from wengert.compiler.simplify import simplify
 
 
 def compile_program(program: Program) -> Executable:
-    """Native code for a program."""
+    """Native code for a program: from the cache on disk, or compiled and kept there."""
     with uncollected():
-        from wengert.compiler.native import Native
+        from wengert.compiler import saved
 
-        return Native(simplify(program))
+        entry = saved.entry(program)
+        found = None if entry is None else saved.load(entry, program)
+        if found is not None:
+            return found
+        from wengert.compiler.check import verify
+        from wengert.compiler.native import Native
+        from wengert.compiler.simplify import simplify
+
+        verify(program)
+        made = Native(simplify(program))
+        if entry is not None:
+            saved.keep(entry, made)
+        return made
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Where a program runs: its arena, the tables of addresses of its steps, and the steps themselves.
 
-A `Frame` belongs to one assembly. The body of a loop has a frame inside that of the program around
-it: its arena is part of the other's, and what it reads and writes outside comes from there.
+A `Frame` belongs to one assembled program. The body of a loop has a frame inside that of the
+program around it: its arena is part of the other's, and what it reads and writes outside comes from
+there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.compiler.assemble import Assembly, Piece, Slot
+from wengert.compiler.assembled import Assembled, Piece, Slot
 from wengert.compiler.ir import Array, Term
 from wengert.compiler.kernels.base import address, padded, step
 from wengert.compiler.llvm.emit import Module
@@ -24,7 +25,7 @@ PLACING, COPYING = "place_outside_buffers", "copy_first_carry"
 
 
 class Frame:
-    """Memory and tables of an assembly.
+    """Memory and tables of an assembled program.
 
     Attributes
     ----------
@@ -33,7 +34,7 @@ class Frame:
     scratch : bytes of the workspaces of jobs
     """
 
-    def __init__(self, made: Assembly, threads: int, table: Words) -> None:
+    def __init__(self, made: Assembled, threads: int, table: Words) -> None:
         self.made, self.table = made, table
         self.inner: dict[int, Frame] = {}
         scratch = self.scratch = {i: w.size(threads) for i, w in made.workspaces.items()}

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from wengert.compiler.assembled import Access
 from wengert.compiler.ir import Term
 from wengert.compiler.kernels.base import padded
-from wengert.compiler.schedule import Job
 
 SMALL = 1024  # bytes
 
@@ -32,7 +32,7 @@ class _Block:
     offset: int = 0
 
 
-def plan(jobs: Sequence[Job], outside: set[Term], workspaces: Mapping[int, int]) -> Plan:
+def plan(jobs: Sequence[Access], outside: set[Term], workspaces: Mapping[int, int]) -> Plan:
     """Offsets for all that jobs write, except for terms that stand `outside` of the arena.
 
     Two results share memory only if one is used up before the job that writes the other. Large
@@ -54,7 +54,9 @@ def plan(jobs: Sequence[Job], outside: set[Term], workspaces: Mapping[int, int])
     return found
 
 
-def _blocks(jobs: Sequence[Job], outside: set[Term], workspaces: Mapping[int, int]) -> list[_Block]:
+def _blocks(
+    jobs: Sequence[Access], outside: set[Term], workspaces: Mapping[int, int]
+) -> list[_Block]:
     blocks: dict[Term, _Block] = {}
     for i, job in enumerate(jobs):
         for term in job.writes:

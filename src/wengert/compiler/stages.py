@@ -140,6 +140,7 @@ def _job_lines(made: Assembly, indent: str = "") -> Iterator[str]:
             writes = ", ".join(f"{names[t]} {t.spec}" for t in job.writes)
             text = f"{indent}{number}. loop, {repeat.loop.length} times: {writes}"
             yield with_comment(text, where(term.origins))
+            assert isinstance(repeat.body, Assembly)
             yield from _job_lines(repeat.body, indent + "     ")
         else:
             yield from (indent + line for line in job_lines(number, job, made.layout, names))
@@ -150,6 +151,7 @@ def _step_lines(made: Assembly, indent: str = "") -> Iterator[str]:
     for number, piece in enumerate(made.pieces):
         if piece.repeat is not None:
             yield f"{indent}{number}. {piece.repeat.loop.length} times (job {piece.job}):"
+            assert isinstance(piece.repeat.body, Assembly)
             yield from _step_lines(piece.repeat.body, indent + "     ")
             continue
         given = []
@@ -159,7 +161,7 @@ def _step_lines(made: Assembly, indent: str = "") -> Iterator[str]:
                 given.append(names.get(slot.term, slot.term.name) + offset)
             else:
                 given.append("workspace" if slot.check is None else f"check {slot.check}")
-        what = f"reference of {piece.call.term.name}" if piece.call else piece.function
+        what = f"reference of {piece.call.op.name}" if piece.call else piece.function
         who = "one thread" if piece.serial or piece.call else "all threads"
         origins = made.jobs[piece.job].unit.roots[0].origins
         text = f"{indent}{number}. {what}({', '.join(given)}), {who} (job {piece.job})"

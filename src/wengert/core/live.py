@@ -105,15 +105,25 @@ class _Tracing:
     Attributes
     ----------
     lock : held by the thread that traces
+    turn : held by who waits for `lock`, so that no thread traces again and again while others wait
     real : how a thread that did wait finds the tensor behind a box's symbolic data
     note : how the thread that traces makes that known, for data that a box is about to get
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.turn = threading.Lock()
         self.owner: int | None = None
         self.real: Callable[[Tensor], Tensor] | None = None
         self.note: Callable[[Any, Tensor], None] | None = None
+
+    def acquire(self) -> None:
+        """Wait for the end of other threads' traces."""
+        if self.owner == threading.get_ident():
+            self.lock.acquire()
+            return
+        with self.turn:
+            self.lock.acquire()
 
 
 tracing = _Tracing()
@@ -146,6 +156,9 @@ def settled(x: Tensor) -> Tensor | None:
     None if the tensor is symbolic for another reason."""
     if tracing.real is None or tracing.owner == threading.get_ident():
         return None
-    with tracing.lock:
+    tracing.acquire()
+    try:
         found = tracing.real(x)
+    finally:
+        tracing.lock.release()
     return None if found.is_symbolic else found

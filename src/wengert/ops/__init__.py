@@ -1,5 +1,6 @@
 """The vocabulary: each op declared once, with all its rules, in the file of its family."""
 
+from wengert.core.op import REGISTRY, Op
 from wengert.ops import (
     contract,
     convolve,
@@ -27,6 +28,8 @@ from wengert.ops import (
     variates,
     window,
 )
+
+OWN: frozenset[Op] = frozenset(REGISTRY.values())  # not those that others declare
 
 __all__ = [
     "contract",

@@ -6,12 +6,10 @@ A kernel that relies on one declares its functions in its module and enters the 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 
 from wengert.compiler.kernels import gemm_common
 from wengert.compiler.kernels.gemm_dots import emit_dots
@@ -64,19 +62,10 @@ def load(name: str) -> Library:
     with _lock:
         if name not in _loaded:
             target = build.host()
-            key = f"{target.key}\n{build.PIPELINE}\nlibrary {name}\n{_writers()}"
+            ours = cache.written_in("compiler/kernels", "compiler/llvm")
+            key = f"{target.key}\n{build.PIPELINE}\nlibrary {name}\n{ours}"
             code = cache.object_for(key, lambda: build.emit_object(source(name, target), target))
             library = Library(code)
             library.publish(*LIBRARIES[name].names)
             _loaded[name] = library
         return _loaded[name]
-
-
-@lru_cache(maxsize=1)
-def _writers() -> str:
-    """What the text of a library depends on, told faster than by writing it: our own code."""
-    here = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted([*here.glob("*.py"), *(here.parent / "llvm").glob("*.py")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

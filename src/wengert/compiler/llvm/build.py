@@ -159,10 +159,18 @@ def load(text: str) -> Library:
     return Library(emit_object(text))
 
 
+def name_of(text: str) -> str:
+    """The name of a module's code for this processor in the cache on disk."""
+    return cache.name_of(f"{host().key}\n{PIPELINE}\n{text}")
+
+
 def load_cached(text: str) -> Library:
     """Compile a module for this processor, or take its code from the cache on disk, and load it."""
-    target = host()
-    code = cache.object_for(f"{target.key}\n{PIPELINE}\n{text}", lambda: emit_object(text, target))
+    name = name_of(text)
+    code = cache.load(name)
+    if code is None:
+        code = emit_object(text, host())
+        cache.keep(name, code)
     return Library(code)
 
 

@@ -1,4 +1,4 @@
-"""Compiled code on disk, so that a program is compiled once per machine and not once per process.
+"""Compiled programs on disk: each is compiled once per machine and not once per process.
 
 An entry is a file named by the hash of what determines its content. It holds a checksum, and is
 written under another name first: a reader finds a whole entry or none. Nothing that goes wrong here
@@ -24,6 +24,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from wengert.core.errors import CacheWarning
@@ -74,15 +75,44 @@ def object_for(key: str, make: Callable[[], bytes]) -> bytes:
     >>> object_for("an example", lambda: b"code")
     b'code'
     """
-    place = folder()
-    if place is None:
-        return make()
-    path = place / (_name(key) + ENDING)
-    content = _read(path)
+    name = name_of(key)
+    content = load(name)
     if content is None:
         content = make()
-        _write(path, content)
+        keep(name, content)
     return content
+
+
+def name_of(key: str) -> str:
+    """The name of the entry for a key."""
+    from wengert import __version__
+
+    return hashlib.blake2b(f"{__version__}\n{key}".encode(), digest_size=20).hexdigest()
+
+
+def load(name: str) -> bytes | None:
+    """The content of an entry; None if there is none."""
+    place = folder()
+    return None if place is None else _read(place / (name + ENDING))
+
+
+def keep(name: str, content: bytes) -> None:
+    """Write an entry, if that is possible."""
+    place = folder()
+    if place is not None:
+        _write(place / (name + ENDING), content)
+
+
+@lru_cache(maxsize=64)
+def written_in(*rooms: str) -> str:
+    """A digest of all that is written in some rooms of this package: for keys of what our own code
+    determines."""
+    root = Path(__file__).parents[2]
+    digest = hashlib.blake2b(digest_size=20)
+    for room in rooms:
+        for path in sorted((root / room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def folder() -> Path | None:
@@ -127,12 +157,6 @@ def limit() -> int:
 
 
 # -- files ---------------------------------------------------------------------------------------
-
-
-def _name(key: str) -> str:
-    from wengert import __version__
-
-    return hashlib.blake2b(f"{__version__}\n{key}".encode(), digest_size=20).hexdigest()
 
 
 def _user_caches() -> Path | None:
