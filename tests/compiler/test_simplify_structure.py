@@ -180,6 +180,35 @@ def test_sparse_gradient_changes_only_its_rows(rate: str) -> None:
     assert all(t.size <= 18 or t.name == "scatter" for t in found.terms if t.op is not None)
 
 
+@pytest.mark.parametrize("lookups", [2, 3])
+def test_several_lookups_of_one_table_change_only_their_rows(lookups: int) -> None:
+    def f(p: Any, i: Any, j: Any, u: Any) -> Any:
+        def loss(p: Any) -> Any:
+            found = wg.sum(p[i] * u) + wg.sum(p[j] * wg.sin(p[j]))
+            return found + wg.sum(p[i[:2]]) if lookups == 3 else found
+
+        return p - 0.1 * wg.grad(loss)(p)
+
+    i32 = Spec((2, 2), np.dtype(np.int32))
+    specs = f32(400, 3), i64(6), i32, f32(6, 3)
+    index, other = np.array([3, 0, 3, -1, 3, 39]), np.array([[0, 5], [3, -1]], np.int32)
+    arrays = [[special(specs[0], 1), index, other, ordinary(specs[3], s)] for s in range(3)] + [
+        [ordinary(specs[0], 1), index, other, special(specs[3], s)] for s in range(3)
+    ]
+    found, _ = simplified(program_of(f, *specs), arrays)
+    assert names(found)["scatter"] == 1
+    assert all(t.size < 400 or t.name == "scatter" for t in found.terms if t.op is not None)
+
+
+def test_lookups_that_touch_most_of_a_table_stay_dense() -> None:
+    def f(p: Any, i: Any) -> Any:
+        return p - 0.1 * wg.grad(lambda p: wg.sum(p[i] * p[i + 1]))(p)
+
+    found = simplify(program_of(f, f32(20, 3), i64(4)))
+    assert names(found)["scatter"] <= 1
+    assert any(t.size == 60 and t.name in ("mul", "sub") for t in found.terms)
+
+
 def test_a_sparse_gradient_that_is_also_returned_stays_dense() -> None:
     def f(p: Any, i: Any, u: Any) -> Any:
         g = wg.grad(lambda p: wg.sum(p[i] * u))(p)

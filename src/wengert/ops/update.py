@@ -256,7 +256,7 @@ def _sum_by_index_expanded(u: Tensor, index: Tensor, axis: int, size: int) -> Te
 
 
 # For each entry the sum of all entries with the same index: scatter_add, gathered at the indices,
-# without the array in between. A sparse gradient is used so: see `compiler.simplify.structure`.
+# without the array in between. A sparse gradient is used so: see `compiler.simplify.sparse`.
 sum_by_index: Op = custom(
     "sum_by_index",
     _sum_by_index,

@@ -17,6 +17,7 @@ from wengert.compiler.simplify.contraction import contract
 from wengert.compiler.simplify.facts import never_minus_zero
 from wengert.compiler.simplify.reductions import REDUCTIONS
 from wengert.compiler.simplify.spaces import placed
+from wengert.compiler.simplify.sparse import sparse_update
 from wengert.compiler.simplify.views import joined
 from wengert.core import dtypes
 from wengert.core.spec import Spec
@@ -37,10 +38,10 @@ def structure_plan(program: Program, order: Sequence[Term]) -> dict[Term, Replac
     inner: set[Term] = set()  # additions that are part of a longer one below
     for t in reversed(order):
         found = None
-        if t.name == "add":
-            found = _pads(t, uses, inner) or _sparse_update(t, uses)
+        if t.name == "add" and t not in inner:
+            found = _pads(t, uses, inner) or sparse_update(t, uses, inner)
         elif t.name == "sub":
-            found = _sparse_update(t, uses)
+            found = sparse_update(t, uses, inner)
         elif t.name == "permute":
             found = _permuted_result(t, uses)
         elif t.name in REDUCTIONS:
@@ -58,8 +59,6 @@ def structure_plan(program: Program, order: Sequence[Term]) -> dict[Term, Replac
 def _pads(t: Term, uses: Uses, inner: set[Term]) -> Replacement | None:
     """Zero-padded pieces that do not overlap, added up, are these pieces (−0 as +0) put behind each
     other: x + 0 + 0 = x. (The gradient of `split`, and of indexing one step at a time.)"""
-    if t in inner:
-        return None
     leaves: list[Term] = []
     stack = [t]
     while stack:
@@ -121,49 +120,6 @@ def _joined_pieces(b: Builder, new: New, axis: int, size: int, pieces: Sequence[
         at = p.stop
     fill(size)
     return joined(b, row, axis)
-
-
-# -- sparse gradients --------------------------------------------------------------------------
-
-
-def _sparse_update(t: Term, uses: Uses) -> Replacement | None:
-    """p − lr·g, where g has the sums of gradients at some rows and 0 elsewhere, changes only these
-    rows: p − lr·0 is p. Each gets lr times its sum, added up in the same order as before, so the
-    bits are the same. (An infinite or NaN `lr` would have spoilt all rows, and spoils these.)"""
-    p, change = t.args
-    scales: list[Term] = []  # the ops between the sums and the change, the last one first
-    while uses[change] == 1:
-        by_number = change.name in ("mul", "div") and change.args[1].size == 1
-        if change.name == "neg" or by_number:
-            inner = 0
-        elif change.name == "mul" and change.args[0].size == 1:
-            inner = 1
-        else:
-            break
-        scales.append(change)
-        change = change.args[inner]
-    fits = change.name == "scatter_add" and change.params["axis"] == 0 and uses[change] == 1
-    if not fits or p.shape != t.shape or change.shape != t.shape or not is_float(t):
-        return None
-    u = change.args[0]
-    if 2 * u.size > t.size or t.dtype.itemsize == 2 or not u.size:
-        return None
-    return partial(_updated_rows, old=t, scales=scales, scatter=change)
-
-
-def _updated_rows(b: Builder, new: New, old: Term, scales: Sequence[Term], scatter: Term) -> Term:
-    p, u, index = new[old.args[0]], new[scatter.args[0]], new[scatter.args[1]]
-    change = b.make("sum_by_index", u, index, axis=0, size=scatter.params["size"])
-    for s in reversed(scales):
-        if s.name == "neg":
-            change = b.make("neg", change)
-            continue
-        i = 1 if s.args[1].size == 1 else 0
-        factor = b.reshape(new[s.args[i]], ())
-        change = b.make(s.name, *((change, factor) if i else (factor, change)))
-    assert old.op is not None
-    rows = b.make(old.op.name, b.make("gather", p, index, axis=0), change)
-    return b.make("scatter", p, index, rows, axis=0)
 
 
 # -- contractions ------------------------------------------------------------------------------
