@@ -16,6 +16,8 @@ from wengert.core.tensor import Tensor
 if TYPE_CHECKING:
     from wengert.compiler.jit import Jit
 
+_new_tensor = Tensor.__new__
+
 
 class Bound:
     """A call whose arguments stay where they are in memory, and are read anew at each run."""
@@ -68,7 +70,9 @@ class Bound:
                         entry.table[slot] = place
                     arrays = entry.run()
                     if cached.single:
-                        return Tensor(arrays[0])
+                        result = _new_tensor(Tensor)
+                        result._data, result._node = arrays[0], None
+                        return result
                     return entry.plan.result(entry.wrapped(arrays))
         finally:
             entry.lock.release()

@@ -54,6 +54,7 @@ def _count_in_box() -> tuple[int, int]:
 
 
 HELD, ALONE = _count_in_box()
+SPARE = HELD - 1  # of an array that only a list holds
 
 
 def usable(a: Array) -> bool:

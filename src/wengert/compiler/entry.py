@@ -18,9 +18,7 @@ from wengert.compiler.buffers import Array, address, getrefcount
 from wengert.compiler.executable import Executable
 from wengert.compiler.wiring import Wiring
 from wengert.core import live
-from wengert.core.dtypes import float32
 from wengert.core.live import clock
-from wengert.core.spec import Spec
 from wengert.core.tensor import Tensor
 from wengert.core.variable import Follower
 
@@ -53,15 +51,16 @@ class Entry:
         spare = [*range(plan.results), *(g.output for g in plan.grads if g.output is not None)]
         self.spare_slots = [first + out for out in spare]
         self.spare_specs = [self.outputs[out] for out in spare]
+        self.spare_count = buffers.SPARE * len(spare)  # of references, if nobody else holds one
         stateful = bool(plan.reads or plan.writes or plan.grads)
         self.lock = _STATEFUL if stateful else threading.RLock()
         self.followers = [w.box for w in plan.writes if isinstance(w.box, Follower)]
         self.writes = -1  # the clock, when the addresses of boxes were read
         self.held: list[Array] = []
-        self.counts: list[int] = []
+        self.count = 0  # of all references to them, if nobody else holds one
         self.copies: list[Array] = []  # of boxes that cannot be read where they are
         self.spares: list[list[Array]] = [[], []]
-        self.addresses: list[list[int]] = [[], []]
+        self.places: list[list[tuple[int, int]]] = [[], []]  # their slots and addresses
         self.turn = 0
         self.calls = 0
 
@@ -99,7 +98,7 @@ class Entry:
 
     def let_go(self) -> None:
         """Forget the arrays of boxes."""
-        self.held, self.counts, self.writes = [], [], -1
+        self.held, self.count, self.writes = [], 0, -1
 
     def _hold(self, targets: list[Array], now: int) -> None:
         """After a run: let the boxes have the arrays that it wrote, and hold them for the next.
@@ -117,23 +116,29 @@ class Entry:
             live.written()
             now = clock.writes
         self.writes = now
-        self.held, self.counts = targets, [buffers.HELD] * len(targets)
+        self.held, self.count = targets, buffers.HELD * len(targets)
 
     def _spare(self) -> list[Array]:
         """Arrays for the results: those of the run before the last, where nobody holds them."""
         turn = self.turn = 1 - self.turn
-        arrays, places = self.spares[turn], self.addresses[turn]
-        if not arrays:
-            arrays = self.spares[turn] = [buffers.fresh(s) for s in self.spare_specs]
-            places = self.addresses[turn] = [address(a) for a in arrays]
-        for i, a in enumerate(arrays):
-            if getrefcount(a) != _SPARE_IN_LOOP:
-                arrays[i] = new = buffers.fresh(self.spare_specs[i])
-                places[i] = address(new)
+        if sum(map(getrefcount, self.spares[turn])) != self.spare_count:
+            self._renew(turn)
         table = self.table
-        for slot, place in zip(self.spare_slots, places):
+        for slot, place in self.places[turn]:
             table[slot] = place
-        return arrays
+        return self.spares[turn]
+
+    def _renew(self, turn: int) -> None:
+        """New arrays in place of those that somebody holds."""
+        have = self.spares[turn]
+        free = [n == buffers.SPARE for n in buffers.counts(have)] or [False] * len(self.spare_specs)
+        arrays = [
+            have[i] if free[i] else buffers.fresh(spec) for i, spec in enumerate(self.spare_specs)
+        ]
+        self.spares[turn] = arrays
+        self.places[turn] = [
+            (slot, address(a)) for slot, a in zip(self.spare_slots, arrays, strict=True)
+        ]
 
     # -- a run -----------------------------------------------------------------------------------
 
@@ -141,7 +146,7 @@ class Entry:
         """Run the program on the arguments whose addresses are in the table; returns the results'
         arrays, and then those of gradients. The caller holds the lock."""
         targets, now = None, -1
-        if clock.writes != self.writes or list(map(getrefcount, self.held)) != self.counts:
+        if clock.writes != self.writes or sum(map(getrefcount, self.held)) != self.count:
             now = clock.writes
             targets = self._prepare()  # until the run has succeeded, nothing counts as prepared
         for gradient in self.plan.grads:
@@ -185,14 +190,3 @@ class Entry:
             t._data, t._node = arrays[i], None
             found.append(t)
         return found
-
-
-def _count_in_loop() -> int:
-    """The count of an array that only a list holds, seen from a loop over that list."""
-    arrays: list[Array] = [buffers.fresh(Spec((2,), float32))]
-    for _, a in enumerate(arrays):
-        return getrefcount(a)
-    return 0
-
-
-_SPARE_IN_LOOP = _count_in_loop()

@@ -127,6 +127,14 @@ class Program:
 
     def __post_init__(self) -> None:
         self.address = self.memory.ctypes.data
+        self.words = np.zeros(3, np.int64)  # who runs it, it, and on how many threads
+        self.request = self.words.ctypes.data
+        self.asked: tuple[int, int] | None = None
+
+    def ask(self, block: int, threads: int) -> None:
+        """Write the request of a pool, by the memory that its workers share."""
+        self.words[:] = block, self.address, threads
+        self.asked = block, threads
 
     def stop(self) -> None:
         """End the present run at the next iteration of a loop; from another thread."""

@@ -67,7 +67,9 @@ class Pool:
         """
         if threads > self._asked:
             self.start(threads)
-        status: int = self._run(self._block, program.address, threads)
+        if program.asked != (self._block, threads):
+            program.ask(self._block, threads)
+        status: int = self._run(program.request)
         return program.settle(status) if program.callbacks else status
 
     @property
@@ -146,7 +148,7 @@ class _Native:
         address, word = ctypes.c_void_p, ctypes.c_int64
         library = build.load_cached(runtime.text(build.host().triple))
         self.library = library  # the code lives as long as this
-        self.run = ctypes.CFUNCTYPE(word, address, address, word)(library.address("wengert_run"))
+        self.run = ctypes.CFUNCTYPE(word, address)(library.address("wengert_request"))
         self.work = ctypes.CFUNCTYPE(word, address, word)(library.address("wengert_work"))
         self.close = ctypes.CFUNCTYPE(word, address)(library.address("wengert_close"))
         self.pauses = ctypes.CFUNCTYPE(None, word)(library.address("wengert_pauses"))

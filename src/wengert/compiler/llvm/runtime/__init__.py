@@ -20,6 +20,7 @@ from functools import lru_cache
 from wengert.compiler.llvm.emit import Module
 from wengert.compiler.llvm.runtime.jobs import (
     emit_close,
+    emit_request,
     emit_rouse,
     emit_run,
     emit_take_part,
@@ -49,6 +50,7 @@ def text(triple: str) -> str:
     emit_rouse(module)
     emit_take_part(module)
     emit_run(module)
+    emit_request(module)
     emit_work(module, triple)
     emit_close(module)
     return module.text()

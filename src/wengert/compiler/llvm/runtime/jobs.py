@@ -140,6 +140,16 @@ def emit_run(module: Module) -> None:
     f.ret(status.get())
 
 
+def emit_request(module: Module) -> None:
+    """`i64 wengert_request(request)`: `wengert_run` with the three words of a request. A call from
+    Python with one argument takes a quarter of the time."""
+    f = module.function("wengert_request", [PTR], I64)
+    (request,) = f.args
+    block, program = (f.load(PTR, f.at(request, i, PTR)) for i in range(2))
+    found = f.call("wengert_run", [block, program, f.load(I64, f.at(request, 2, I64))], I64)
+    f.ret(found)
+
+
 def _issue(f: Function, block: Value, threads: Operand) -> None:
     """A new ticket for so many threads."""
     ticket = field(f, block, TICKET)
