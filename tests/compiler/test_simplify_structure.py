@@ -200,6 +200,15 @@ def test_several_lookups_of_one_table_change_only_their_rows(lookups: int) -> No
     assert all(t.size < 400 or t.name == "scatter" for t in found.terms if t.op is not None)
 
 
+def test_zeros_are_known_to_be_zeros_whatever_their_size() -> None:
+    def f(p: Any, i: Any, u: Any) -> Any:
+        return p - 0.1 * wg.zeros(p.shape).at[i].add(u)
+
+    found = simplify(program_of(f, f32(1 << 16, 20), i64(6), f32(6, 20)))
+    assert names(found)["scatter"] == 1
+    assert all(t.size <= 120 or t.name in ("scatter", "input") for t in found.terms)
+
+
 def test_lookups_that_touch_most_of_a_table_stay_dense() -> None:
     def f(p: Any, i: Any) -> Any:
         return p - 0.1 * wg.grad(lambda p: wg.sum(p[i] * p[i + 1]))(p)

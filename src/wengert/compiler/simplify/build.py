@@ -260,7 +260,7 @@ def _inherit(found: Term, old: Term, new: Mapping[Term, Term]) -> None:
 # -- equal terms -------------------------------------------------------------------------------
 
 _SMALL = 1 << 20  # bytes of a constant that is compared by value
-_SCANNED = 1 << 20  # entries of a constant that is searched for differences
+_SAMPLED = 64  # entries of a constant that are looked at before all are
 
 
 def _key(term: Term) -> Any:
@@ -297,11 +297,10 @@ def _common_entry(data: Array) -> Array | None:
     if data.size == 0:
         return None
     if data.size > 1 and any(data.strides):
-        if data.size > _SCANNED:
-            return None
         bits = np.dtype(f"u{data.dtype.itemsize}")
         flat = np.ascontiguousarray(data).view(bits).reshape(-1)
-        if flat[0] != flat[-1] or (flat != flat[0]).any():
+        few = flat[:: max(flat.size // _SAMPLED, 1)]
+        if (few != flat[0]).any() or (flat != flat[0]).any():
             return None
     return np.asarray(data[(0,) * data.ndim])
 
