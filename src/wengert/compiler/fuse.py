@@ -99,6 +99,7 @@ class _Fusion:
         self.terms = program.terms
         self.users = program.users()
         self.outputs = set(program.outputs)
+        self.fusible = {t for t in self.terms if is_fusible(t)}
         self.cost: dict[Term, int] = {}
         self.depth: dict[Term, int] = {}
         self.expense: dict[Term, int] = {}  # the same of each, stored or not
@@ -115,7 +116,7 @@ class _Fusion:
         for term in self.terms:
             if term.op is None or (term not in self.roots):
                 continue
-            if is_fusible(term) or is_reduction(term):
+            if term in self.fusible or is_reduction(term):
                 self._place(term)
             elif self._has_kernel(term):
                 self._alone(KernelUnit(len(self.found.units), [term]))
@@ -146,13 +147,15 @@ class _Fusion:
     def _reached(self) -> dict[Term, int]:
         """For each term the largest number of positions at which something that is computed from
         it, or from a view of it, is computed."""
-        found: dict[Term, int] = {}
-        for term in reversed(self.terms):
-            sizes = [0]
-            for user in self.users[term]:
-                size = max(user.size, *[a.size for a in user.args])
-                sizes.append(found[user] if is_view(user) else size)
-            found[term] = max(sizes)
+        found = dict.fromkeys(self.terms, 0)
+        for user in reversed(self.terms):
+            if is_view(user):
+                size = found[user]
+            else:
+                size = max([user.size, *[a.size for a in user.args]])
+            for a in user.args:
+                if size > found[a]:
+                    found[a] = size
         return found
 
     def choose_roots(self) -> set[Term]:
@@ -161,7 +164,7 @@ class _Fusion:
         self.reached = self._reached()
         roots: set[Term] = set()
         for term in self.terms:
-            if term.op is not None and is_fusible(term):
+            if term.op is not None and term in self.fusible:
                 self._measure(term)
                 self.expense[term] = self.cost[term]
                 if not self._is_root(term):
@@ -179,8 +182,11 @@ class _Fusion:
             weight(term) * entries + sum(self.cost[a] * entries for a in term.args), 10**6
         )
         self.depth[term] = 1 + max([self.depth[a] for a in term.args], default=0)
-        read = frozenset().union(*[self.leaves[a] for a in term.args])
-        self.leaves[term] = frozenset([t for t in read if 2 * t.size > term.size])
+        read: frozenset[Term] = frozenset()
+        for a in term.args:
+            read = read | self.leaves[a] if read else self.leaves[a]
+        small = [t for t in read if 2 * t.size <= term.size]
+        self.leaves[term] = read.difference(small) if small else read
 
     def _is_root(self, term: Term) -> bool:
         if term in self.forced or term in self.viewed:
@@ -190,10 +196,11 @@ class _Fusion:
         users = self.users[term]
         view = is_view(term)
         for user in users:
-            if not is_fusible(user) and not is_reduction(user) and not self._has_kernel(user):
+            if user not in self.fusible and not is_reduction(user) and not self._has_kernel(user):
                 return True  # a library function reads it from memory
-            again = entries_of(user) * user.size
-            if entries_of(user) > 1 and self.cost[term] * again > RECOMPUTE * term.size > 0:
+            entries = entries_of(user)
+            again = entries * user.size
+            if entries > 1 and self.cost[term] * again > RECOMPUTE * term.size > 0:
                 return True  # windows that overlap read each entry several times
         arrays = len(self.leaves[term])
         if arrays > ARRAYS:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,24 @@ class Term:
     name : the op's name, `constant` or `input`
     params : static parameters of the op
     args : the operands
-    shape, dtype : of the result; for an op with several results those are in `specs`
+    shape, dtype, size : of the result; for an op with several results all are in `specs`
     data : the array of a constant; None for all else
     origins : where the user's code made it (several lines, where terms were merged)
     """
 
-    __slots__ = ("args", "data", "dtype", "id", "name", "op", "origins", "params", "shape", "specs")
+    __slots__ = (
+        "args",
+        "data",
+        "dtype",
+        "id",
+        "name",
+        "op",
+        "origins",
+        "params",
+        "shape",
+        "size",
+        "specs",
+    )
 
     def __init__(
         self,
@@ -60,6 +73,7 @@ class Term:
         self.specs: tuple[Spec, ...] = spec if isinstance(spec, tuple) else (spec,)
         self.shape: Shape = self.specs[0].shape
         self.dtype: DType = self.specs[0].dtype
+        self.size = prod(self.shape)
         self.origins = origins
         self.data = data
 
@@ -71,10 +85,6 @@ class Term:
     @property
     def ndim(self) -> int:
         return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return self.spec.size
 
     @property
     def nbytes(self) -> int:

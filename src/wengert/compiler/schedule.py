@@ -50,13 +50,13 @@ def schedule(
     jobs = _jobs(program, fuse(program, makers, forced))
     after, unsafe = _constraints(program, jobs)
     outputs = list(program.outputs)
+    makers_of, readers = _makers(jobs), _readers(jobs)
+    failing = {n for n, job in enumerate(jobs) if may_fail(job)}
     for i in unsafe:
         old = program.inputs[program.aliases[i]]
-        maker = next(n for n, job in enumerate(jobs) if outputs[i] in job.writes)
-        before = {n for n, job in enumerate(jobs) if old in job.reads or may_fail(job)}
+        after.append(failing | readers.get(old, set()) | {makers_of[outputs[i]]})
         outputs[i] = copied(outputs[i])
         jobs.append(copy_job(outputs[i], lambda t: True))
-        after.append(before | {maker})
     program = Program(program.inputs, outputs, program.aliases, program.names)
     return program, [jobs[i] for i in _lean_order(jobs, after)]
 
@@ -151,16 +151,15 @@ def loaded(unit: NestUnit, writes: Sequence[Term]) -> list[Term]:
 def _constraints(program: Program, jobs: list[Job]) -> tuple[list[set[int]], list[int]]:
     """For each job those that run before it, and the outputs whose buffer cannot be shared as they
     stand: they need a copy at the end."""
-    maker = {t: i for i, job in enumerate(jobs) for t in job.writes}
+    maker, readers = _makers(jobs), _readers(jobs)
     after = [{maker[t] for t in job.reads if t in maker} - {i} for i, job in enumerate(jobs)]
     reach = _reach(after)
-    libraries = [i for i, job in enumerate(jobs) if may_fail(job)]
+    failing = {i for i, job in enumerate(jobs) if may_fail(job)}
     unsafe = []
     for out, given in program.aliases.items():
         writer = maker[program.outputs[out]]
         old = program.inputs[given]
-        before = {i for i, job in enumerate(jobs) if old in job.reads}
-        before |= set(libraries)
+        before = failing | readers.get(old, set())
         before.discard(writer)
         clash = any(reach[i] >> writer & 1 for i in before)
         if clash or not _reads_in_place(jobs[writer], program.outputs[out], old):
@@ -175,6 +174,20 @@ def _constraints(program: Program, jobs: list[Job]) -> tuple[list[set[int]], lis
             if j == writer or reach[j] >> writer & 1:
                 reach[j] |= gained
     return after, unsafe
+
+
+def _makers(jobs: Sequence[Job]) -> dict[Term, int]:
+    """For each term in memory the job that writes it."""
+    return {t: i for i, job in enumerate(jobs) for t in job.writes}
+
+
+def _readers(jobs: Sequence[Job]) -> dict[Term, set[int]]:
+    """For each term in memory the jobs that read it."""
+    found: dict[Term, set[int]] = {}
+    for i, job in enumerate(jobs):
+        for t in job.reads:
+            found.setdefault(t, set()).add(i)
+    return found
 
 
 def may_fail(job: Job) -> bool:
