@@ -32,8 +32,8 @@ def compile_program(program: Program) -> Executable:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without the cycle collector: a compilation makes many objects that all live until its end,
-    and looking through them again and again takes a good part of its time."""
+    """Without the cycle collector: a trace and a compilation make many objects that all live until
+    their end, and looking through them again and again takes a good part of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

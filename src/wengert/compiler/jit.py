@@ -16,6 +16,7 @@ import numpy as np
 
 from wengert.compiler.buffers import address
 from wengert.compiler.cached import Cached, Plain, make, names_of
+from wengert.compiler.compile import uncollected
 from wengert.compiler.explain import History
 from wengert.compiler.ir import Program
 from wengert.compiler.signature import Signature, Static, read
@@ -280,7 +281,8 @@ class Jit:
 
     def _compile(self, signature: Signature, before: Sequence[Cached]) -> Cached | None:
         started = perf_counter()
-        cached = make(self, signature)
+        with uncollected():
+            cached = make(self, signature)
         if cached is not None:
             spent = perf_counter() - started
             self.history.add(signature, cached, before, names_of(self, signature), spent)
