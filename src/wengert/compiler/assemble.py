@@ -141,12 +141,31 @@ def _write_kernel(made: Assembly, number: int, job: Job) -> None:
     if call.kernel not in made.names:
         name = f"kernel_{len(made.names)}"
         made.names[call.kernel] = call.kernel.emit(made.module, name)
-    made.workspaces[number] = call.kernel.workspace
     slots = [Slot(t, start) for t, start in call.reads]
-    slots += [Slot(term), Slot(None)]
+    results, spare = _results(term, job)
+    workspace = call.kernel.workspace
+    made.workspaces[number] = Workspace(spare + padded(workspace.shared), workspace.per_thread)
+    slots += [*results, Slot(None, spare)]
     small = _work(term) < SMALL
     for phase in made.names[call.kernel]:
         made.pieces.append(Piece(number, phase.name, slots, phase.serial or small))
+
+
+def _results(term: Term, job: Job) -> tuple[list[Slot], int]:
+    """Where the results of a term go, and how many bytes of its workspace that takes: what nobody
+    asked for stands there."""
+    assert term.op is not None
+    if not term.op.several:
+        return [Slot(term)], 0
+    written = {t.params["index"]: t for t in job.writes}
+    slots, spare = [], 0
+    for i, spec in enumerate(term.specs):
+        if i in written:
+            slots.append(Slot(written[i]))
+        else:
+            slots.append(Slot(None, spare))
+            spare += padded(spec.nbytes)
+    return slots, spare
 
 
 def _work(term: Term) -> float:
@@ -164,15 +183,8 @@ def _write_loop(made: Assembly, number: int, job: Job) -> None:
     aliases = {i: loop.constants + i for i in range(loop.carried)}
     program = simplify(Program(loop.body.inputs, loop.body.outputs, aliases))
     body = assemble(program, made)
-    written = {t.params["index"]: t for t in job.writes}
-    slots = [Slot(a) for a in term.args]
-    spare = 0  # results that nobody asked for stand in the workspace
-    for i, spec in enumerate(term.specs):
-        if i in written:
-            slots.append(Slot(written[i]))
-        else:
-            slots.append(Slot(None, spare))
-            spare += padded(spec.nbytes)
+    results, spare = _results(term, job)
+    slots = [*(Slot(a) for a in term.args), *results]
     made.workspaces[number] = Workspace(spare)
     made.pieces.append(Piece(number, "", slots, repeat=Repeat(loop, body)))
 

@@ -309,6 +309,7 @@ _ELSEWHERE = {
     "index_calls": ("scatter", "latest"),
     "scan_calls": ("scan", "sort"),
     "random_calls": ("random_bits",),
+    "attention_calls": ("attention", "attention_gradient"),
 }
 
 MAKERS: dict[str, Maker] = {

@@ -64,6 +64,8 @@ class Layout:
             elif isinstance(job.unit, LibraryUnit):
                 self.read_row_major.update(job.reads)
                 self.fixed.update(job.writes)
+            elif job.unit.roots[0] not in job.writes:  # one with several results
+                self.fixed.update(job.writes)
         self.fixed |= self.read_row_major
 
     def strides(self, term: Term) -> Strides:

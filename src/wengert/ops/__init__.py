@@ -2,6 +2,7 @@
 
 from wengert.core.op import REGISTRY, Op
 from wengert.ops import (
+    attention,
     contract,
     convolve,
     cumulative,
@@ -32,6 +33,7 @@ from wengert.ops import (
 OWN: frozenset[Op] = frozenset(REGISTRY.values())  # not those that others declare
 
 __all__ = [
+    "attention",
     "contract",
     "convolve",
     "cumulative",

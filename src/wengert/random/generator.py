@@ -246,6 +246,17 @@ class Generator(Holder):
         drawn: Tensor = random_bits(stream, at, shape=shape, dtype=dtype, domain=DRAW)
         return drawn
 
+    def stream(self, shape: Shape, dtype: Any) -> tuple[Tensor, Tensor] | None:
+        """Key and counter of the next bits of a shape, for an op that makes them itself; the
+        generator moves on as in `bits`. None inside `vmap`, where rows may have bits of their own.
+        """
+        trace = state.trace
+        while trace is not None:
+            if trace.size is not None:
+                return None
+            trace = trace.outer
+        return self._advance(blocks_for(math.prod(shape), dtype))
+
     def _advance(self, blocks: int) -> tuple[Tensor, Tensor]:
         """The key and the counter before moving on by some blocks."""
         with guarded(self._lock):

@@ -71,7 +71,7 @@ class Philox:
             k1 = f.load(I64, f.at(keys, key + self.key_word, I64))
             start = f.load(I64, f.at(counters, counter, I64))
             target = f.at(result, stream * self.nbytes, "i8")
-            self._stream(f, _schedule(f, k0, k1), start, target, lo, hi)
+            self._stream(f, round_keys(f, k0, k1), start, target, lo, hi)
         f.ret()
         return phases
 
@@ -98,34 +98,35 @@ class Philox:
         whole, rest = divmod(self.nbytes, BLOCK)
         with f.loop(lo, f.smin(hi, whole)) as block:
             place = f.at(target, block * BLOCK, "i8")
-            for i, word in enumerate(self._block(f, keys, start, block)):
+            for i, word in enumerate(block_words(f, keys, start, block, self.domain)):
                 f.store(word, f.at(place, i, I64), align=4)
         if not rest:
             return
         with f.when(f.compare("sgt", hi, whole)):
             place = f.at(target, whole * BLOCK, "i8")
-            words = self._block(f, keys, start, f.i64(whole))
+            words = block_words(f, keys, start, f.i64(whole), self.domain)
             for i in range(rest // 8):
                 f.store(words[i], f.at(place, i, I64), align=4)
             if rest % 8:
                 half = f.cast("trunc", words[rest // 8], "i32")
                 f.store(half, f.at(place, rest // 4 - 1, "i32"), align=4)
 
-    def _block(
-        self, f: Function, keys: list[tuple[Value, Value]], start: Value, block: Value
-    ) -> list[Value]:
-        """The words of one block."""
-        low = f.op(I64, f"add i64 {start}, {block}")
-        c0, c1 = low, f.cast("zext", f.compare("ult", low, start), I64)
-        c2, c3 = f.constant(I64, 0), f.constant(I64, self.domain)
-        for k0, k1 in keys:
-            high0, low0 = _product(f, c0, int(MULTIPLIERS[0]))
-            high1, low1 = _product(f, c2, int(MULTIPLIERS[1]))
-            c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        return [c0, c1, c2, c3]
+
+def block_words(
+    f: Function, keys: list[tuple[Value, Value]], start: Value, block: Value, domain: int
+) -> list[Value]:
+    """The four words of a block, counted from the counter that a stream starts at."""
+    low = f.op(I64, f"add i64 {start}, {block}")
+    c0, c1 = low, f.cast("zext", f.compare("ult", low, start), I64)
+    c2, c3 = f.constant(I64, 0), f.constant(I64, domain)
+    for k0, k1 in keys:
+        high0, low0 = _product(f, c0, int(MULTIPLIERS[0]))
+        high1, low1 = _product(f, c2, int(MULTIPLIERS[1]))
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+    return [c0, c1, c2, c3]
 
 
-def _schedule(f: Function, k0: Value, k1: Value) -> list[tuple[Value, Value]]:
+def round_keys(f: Function, k0: Value, k1: Value) -> list[tuple[Value, Value]]:
     """The keys of all rounds."""
     keys = []
     for _ in range(ROUNDS):

@@ -14,10 +14,13 @@ import numpy as np
 from wengert import namespaces as xp
 from wengert.core import dtypes
 from wengert.core.errors import ArgumentError, DtypeError, ShapeError
-from wengert.core.spec import describe
+from wengert.core.rules import broadcast
+from wengert.core.spec import Shape, describe
 from wengert.core.tensor import Tensor, as_tensor
 from wengert.nn.functional.arguments import at, floating
-from wengert.nn.functional.dropout import dropout
+from wengert.nn.functional.dropout import check_probability, dropout
+from wengert.ops.attention import attention
+from wengert.random.generator import source
 
 __all__ = [
     "attention_weights",
@@ -75,8 +78,56 @@ def scaled_dot_product_attention(
     _check_operands(op, q, k, v)
     if enable_gqa:
         k, v = _share_heads(op, q, k), _share_heads(op, q, v)
+    check_probability(op, dropout_p)
+    if q.shape[-2] >= 16 and q.shape[-2] * k.shape[-2] >= 1024:
+        found = _fused(q, k, v, attn_mask, dropout_p, is_causal, scale, generator)
+        if found is not None:
+            return found
     weights = attention_weights(q, k, attn_mask, is_causal, scale)
     return dropout(weights, dropout_p, generator=generator) @ v
+
+
+def _fused(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Any,
+    dropout_p: float,
+    is_causal: bool,
+    scale: float | None,
+    generator: Any,
+) -> Tensor | None:
+    """Attention as one op, which never has all weights in memory; None where it is not for it."""
+    if is_causal and mask is not None:
+        return None
+    dtype = q.dtype
+    if k.dtype != dtype or v.dtype != dtype or not (q.shape[-1] and v.shape[-1]):
+        return None
+    if dtype.itemsize == 2:  # computed in float32, rounded once
+        q, k, v = (x.astype(dtypes.float32) for x in (q, k, v))
+    op = "scaled_dot_product_attention"
+    lead = broadcast(op, *(x.shape[:-2] for x in (q, k, v)))
+    q, k, v = (xp.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (q, k, v))
+    given = [q, k, v]
+    shape = (*q.shape[:-1], k.shape[-2])
+    if mask is not None:
+        mask = _check_mask(op, as_tensor(mask), shape)
+        mask = mask.reshape((1,) * (len(shape) - mask.ndim) + mask.shape)
+        given.append(mask if mask.dtype == dtypes.bool else mask.astype(q.dtype))
+    if dropout_p:
+        stream = source(op, None, generator)
+        found = None if dropout_p == 1 else stream.stream(shape, dtypes.uint32)
+        if found is None:
+            return None
+        given += found
+    out, _ = attention(
+        *given,
+        scale=1.0 / math.sqrt(q.shape[-1]) if scale is None else float(scale),
+        causal=bool(is_causal),
+        masked=mask is not None,
+        dropout=float(dropout_p),
+    )
+    return out.astype(dtype)
 
 
 def attention_weights(
@@ -104,18 +155,18 @@ def attention_weights(
         attn_mask = causal_mask(*scores.shape[-2:])
     if attn_mask is None:
         return xp.softmax(scores, axis=-1)
-    return _masked_softmax(scores, _check_mask(op, as_tensor(attn_mask), scores))
+    return _masked_softmax(scores, _check_mask(op, as_tensor(attn_mask), scores.shape))
 
 
-def _check_mask(op: str, mask: Tensor, scores: Tensor) -> Tensor:
-    fits = mask.ndim <= scores.ndim and all(
-        m in (1, n) for m, n in zip(mask.shape[::-1], scores.shape[::-1], strict=False)
+def _check_mask(op: str, mask: Tensor, scores: Shape) -> Tensor:
+    fits = mask.ndim <= len(scores) and all(
+        m in (1, n) for m, n in zip(mask.shape[::-1], scores[::-1], strict=False)
     )
     if not fits:
         raise ShapeError(
             at(op),
             "the mask cannot be broadcast to the scores",
-            met=f"mask {mask.shape} for scores {scores.shape}",
+            met=f"mask {mask.shape} for scores {scores}",
             cause="the scores are (…, queries, keys)",
             fix="make the mask (queries, keys), or insert axes of size 1 for batch and heads",
         )
