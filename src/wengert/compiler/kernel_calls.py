@@ -8,7 +8,7 @@ result cannot be row-major, as it should; `NoKernel` where the term must be a li
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -52,11 +52,12 @@ class NoKernel(Exception):
 @dataclass
 class Call:
     """A kernel, the terms that it reads (with the entry at which each starts), and the steps of
-    what it writes."""
+    what it writes; for a term with several results those of each."""
 
     kernel: Kernel
     reads: list[tuple[Term, int]]
     strides: Strides
+    results: tuple[Strides, ...] = ()
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Site:
     in_memory: Callable[[Term], bool]
     strides: Callable[[Term], Strides]
     order: tuple[int, ...] | None  # in which the result's axes should lie; None: must be row-major
+    free: Container[int] = ()  # of several results, those that may lie in any order
 
     def operands(self, term: Term) -> list[Operand]:
         """The operands of a term as views of memory."""

@@ -64,8 +64,6 @@ class Layout:
             elif isinstance(job.unit, LibraryUnit):
                 self.read_row_major.update(job.reads)
                 self.fixed.update(job.writes)
-            elif job.unit.roots[0] not in job.writes:  # one with several results
-                self.fixed.update(job.writes)
         self.fixed |= self.read_row_major
 
     def strides(self, term: Term) -> Strides:
@@ -103,14 +101,15 @@ class Layout:
 
     def _place_kernel(self, job: Job, unit: KernelUnit) -> list[Job]:
         (term,) = unit.roots
-        if not term.size:  # nothing is written
+        if not any(t.size for t in job.writes):  # nothing is written
             return [job]
         before: list[Job] = []
         asked: set[tuple[int, Order]] = set()
+        free = {t.params["index"] for t in _picks(job) if t not in self.fixed}
         while True:
             order = None if term in self.fixed else self._preferred(term)
             try:
-                call = MAKERS[unit.maker](term, Site(self._in_memory, self.strides, order))
+                call = MAKERS[unit.maker](term, Site(self._in_memory, self.strides, order, free))
                 break
             except NeedsCopy as needs:
                 wishes = set(needs.orders.items())
@@ -132,6 +131,8 @@ class Layout:
                 return [job]
         self.calls[term] = call
         self.known[term] = call.strides
+        for t in _picks(job):
+            self.known[t] = call.results[t.params["index"]]
         job.reads[:] = dict.fromkeys(t for t, _ in call.reads)
         return [*before, job, *self._given_back(term)]
 
@@ -180,6 +181,11 @@ class Layout:
             is_permutation = user.op is not None and user.op.name == "permute"
             found.add(tuple(user.params["axes"]) if is_permutation else tuple(range(term.ndim)))
         return found.pop() if len(found) == 1 else tuple(range(term.ndim))
+
+
+def _picks(job: Job) -> list[Term]:
+    """Those results that are written of a term with several."""
+    return [t for t in job.writes if t not in job.unit.roots]
 
 
 def _last_loop(store: Store, axis: int, rank: dict[int, int]) -> int:

@@ -152,6 +152,11 @@ def source(name: str, key: Tensor | None, generator: Generator | None) -> Source
                 fix="drop one of the keywords key= and generator=",
             )
         return _Keyed(_check_key(name, key))
+    return chosen(name, generator)
+
+
+def chosen(name: str, generator: Generator | None) -> Generator:
+    """What the keyword `generator` means: the default generator where it is None."""
     if generator is None:
         return default_generator
     if not isinstance(generator, Generator):

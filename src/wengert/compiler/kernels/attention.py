@@ -21,7 +21,8 @@ COLUMNS = 128  # keys of a block
 
 @dataclass(frozen=True)
 class Attention:
-    """Attention as a `Kernel`: (q, k, v, mask?, key and counter?) → (out, lse), both row-major."""
+    """Attention as a `Kernel`: (q, k, v, mask?, key and counter?) → (out, lse); the lse is
+    row-major."""
 
     problem: Problem
 
@@ -96,16 +97,16 @@ class _Forward:
         with f.loop(0, end, COLUMNS) as column:
             count = f.smin(end - column, COLUMNS)
             a = w.at(keys, column * k[-2]), k[-2], k[-1]
-            sizes = (count, WIDTH, f.i64(p.features))
             tail = p.columns % w.height
-            w.product(sizes, a, (self.packed, WIDTH), (self.scores, WIDTH), 0, tail)
+            w.product(
+                (count, WIDTH, p.features), a, (self.packed, WIDTH), (self.scores, WIDTH), 0, tail
+            )
             w.fill_mask(self.mask, matrix, row, live, column, count)
             w.fill_bits(self.bits, matrix, row, live, column, count)
             again = f.compare("sgt", column, 0)
             self._weigh(matrix, row, column, count, again)
             a = w.at(values, column * v[-2]), v[-1], v[-2]
-            sizes = (p.values, WIDTH, count)
-            w.product(sizes, a, (self.scores, WIDTH), (self.sums, WIDTH), again)
+            w.product((p.values, WIDTH, count), a, (self.scores, WIDTH), (self.sums, WIDTH), again)
         self._finish(matrix, row, live)
 
     def _weigh(self, matrix: Value, row: Value, column: Value, count: Value, again: Value) -> None:
@@ -158,11 +159,12 @@ class _Forward:
                 f.store(f.load(w.kind, at) / x, at)
         pitch = whole_lanes(p, p.values)
         w.pack(WIDTH, p.values, self.sums, WIDTH, 1, self.rows, pitch)
-        first = matrix * p.rows + row
-        to = w.at(self.out, first * p.values)
-        w.copy_rows(self.rows, pitch, to, p.values, live, p.values)
+        steps = p.results[0]
+        to = w.at(self.out, w.offset(matrix, steps) + row * steps[-2])
+        w.copy_rows(self.rows, pitch, to, steps[-2], live, p.values)
         for j, (top, x) in enumerate(zip(self.top, whole, strict=True)):
             lse = self._finite(top.get()) + w.rules.log(x)
             lse = f.select(nothing[j], float("-inf"), lse)
             f.store(lse, w.at(self.lse_row, j * w.lanes))
+        first = matrix * p.rows + row
         f.copy(w.at(self.lse, first), self.lse_row, live * w.size, align=w.size)

@@ -27,8 +27,8 @@ UNITS = 16  # with fewer matrices than that, each is cut
 
 @dataclass(frozen=True)
 class AttentionGradient:
-    """The gradient as a `Kernel`: (q, k, v, mask?, key and counter?, out, lse, g) → (dq, dk, dv),
-    all row-major. The problem has the strides of q, k, v, out and g."""
+    """The gradient as a `Kernel`: (q, k, v, mask?, key and counter?, out, lse, g) → (dq, dk, dv).
+    The problem has the strides of q, k, v, out and g."""
 
     problem: Problem
 
@@ -82,7 +82,9 @@ class AttentionGradient:
                     at = w.at(line, i + unit * _padded_rows(p) * pitch)
                     total = total + f.load(w.kind, at)
                 f.store(total * p.scale, w.at(line, i))
-            w.copy_rows(line, pitch, w.at(to, row * p.features), p.features, 1, p.features)
+            steps = p.results[0]
+            place = w.at(to, w.offset(matrix, steps) + r * steps[-2])
+            w.copy_rows(line, pitch, place, steps[-2], 1, p.features)
         f.ret()
 
 
@@ -238,13 +240,12 @@ class _Backward:
             dq = w.at(sums, row * self.features), self.features
             w.product((WIDTH, self.features, n), a, k_rows, dq, 1)
         w.scale(room["dk"], COLUMNS * self.features, p.scale)
-        start = matrix * p.columns + column
-        for name, base, pitch, columns in (
-            ("dk", self.dk, self.features, p.features),
-            ("dv", self.dv, self.values, p.values),
+        for name, base, pitch, columns, steps in (
+            ("dk", self.dk, self.features, p.features, p.results[1]),
+            ("dv", self.dv, self.values, p.values, p.results[2]),
         ):
-            to = w.at(base, start * columns)
-            w.copy_rows(room[name], pitch, to, columns, count, columns)
+            to = w.at(base, w.offset(matrix, steps) + column * steps[-2])
+            w.copy_rows(room[name], pitch, to, steps[-2], count, columns)
 
     def _slopes(self, matrix: Value, row: Value, column: Value, count: Value) -> None:
         """Scores become weights, and the cotangents of weights those of scores."""

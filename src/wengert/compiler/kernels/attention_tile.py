@@ -38,6 +38,7 @@ class Problem:
     `q` is (*lead, rows, features), `k` (*lead, columns, features), `v` (*lead, columns, values),
     `mask`, if there is one, (*lead, rows, columns) with strides of 0 where it is broadcast.
     `strides` has the three, for the gradient also those of the result and of its cotangent.
+    `results` are the strides of what is written (but for the lse), with rows next to each other.
     """
 
     dtype: DType
@@ -47,6 +48,7 @@ class Problem:
     features: int
     values: int
     strides: tuple[Strides, ...]
+    results: tuple[Strides, ...]
     mask: Strides | None
     mask_is_bool: bool
     scale: float

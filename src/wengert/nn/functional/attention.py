@@ -20,7 +20,7 @@ from wengert.core.tensor import Tensor, as_tensor
 from wengert.nn.functional.arguments import at, floating
 from wengert.nn.functional.dropout import check_probability, dropout
 from wengert.ops.attention import attention
-from wengert.random.generator import source
+from wengert.random.generator import chosen
 
 __all__ = [
     "attention_weights",
@@ -115,8 +115,9 @@ def _fused(
         mask = mask.reshape((1,) * (len(shape) - mask.ndim) + mask.shape)
         given.append(mask if mask.dtype == dtypes.bool else mask.astype(q.dtype))
     if dropout_p:
-        stream = source(op, None, generator)
-        found = None if dropout_p == 1 else stream.stream(shape, dtypes.uint32)
+        found = None
+        if dropout_p < 1:
+            found = chosen(op, generator).stream(shape, dtypes.uint32)
         if found is None:
             return None
         given += found
