@@ -154,15 +154,26 @@ class MultiheadAttention(Module):
             k, v = _append(k, zero), _append(v, zero)
             extra += 1
         q, k, v = (self._split_heads(x) for x in (q, k, v))
-        weights = F.attention_weights(q, k, _allow_more(mask, extra))
-        weights = F.dropout(weights, self.dropout, self.training)
-        out = self.out_proj(self._join_heads(weights @ v))
+        mask = _allow_more(mask, extra)
+        if need_weights:
+            weights = F.attention_weights(q, k, mask)
+            weights = F.dropout(weights, self.dropout, self.training)
+            attended = weights @ v
+        else:  # then they need not all be in memory
+            only_causal = is_causal and attn_mask is None and key_padding_mask is None and not extra
+            rate = self.dropout if self.training else 0.0
+            attended = F.scaled_dot_product_attention(
+                q, k, v, None if only_causal else mask, rate, only_causal
+            )
+        out = self.out_proj(self._join_heads(attended))
         if not batched:
-            out, weights = out[0], weights[0]
+            out = out[0]
         elif not self.batch_first:
             out = xp.swapaxes(out, 0, 1)
         if not need_weights:
             return out, None
+        if not batched:
+            weights = weights[0]
         return out, xp.mean(weights, axis=-3) if average_attn_weights else weights
 
     # -- parts of the computation ------------------------------------------------------------
