@@ -25,6 +25,7 @@ from wengert.compiler.llvm.emit import Module
 from wengert.core.index import strides_of
 from wengert.core.spec import Spec
 from wengert.core.tree import tree_leaves
+from wengert.ops import attention_blocks
 from wengert.ops.attention import Explicit, attention, attention_gradient
 
 F = wg.nn.functional
@@ -379,3 +380,21 @@ def test_memory_grows_with_the_length_and_not_with_its_square(causal: bool) -> N
     short, long = planned(512, causal), planned(2048, causal)
     assert long < 4.2 * short
     assert long < 2 * 2048 * 2048 * 4 / 4  # a quarter of one array of all weights
+
+
+# -- the references ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", [1, 200, 3000, 10**6])
+def test_references_give_the_same_in_blocks_of_any_size(block: int, monkeypatch: Any) -> None:
+    *given, g = arrays((2, 3), 20, 30, 4, 5, np.float64)
+    given += [RNG.random((2, 3, 20, 30)) < 0.7, *STREAM]
+    params = {"scale": 0.5, "causal": True, "masked": True, "dropout": 0.3}
+    x = Explicit([wg.asarray(a) for a in given], **params)
+    ds = x.score_cotangent(wg.asarray(g), None)
+    wanted = (x.out, x.lse, *x.from_scores(ds), x.v_cotangent(wg.asarray(g)))
+    monkeypatch.setattr(attention_blocks, "BLOCK", block)
+    found = attention.reference(*given, **params)
+    found += attention_gradient.reference(*given, *found, g, **params)
+    for a, b in zip(found, wanted, strict=True):
+        close(a, b, 1e-12)

@@ -16,9 +16,9 @@ from wengert.core.errors import DtypeError, ShapeError
 from wengert.core.op import Array
 from wengert.core.rules import require
 from wengert.core.spec import Shaped, Spec, describe
-from wengert.ops.random import DRAW, check_stream, random_bits
+from wengert.ops.random import DRAW, check_stream, stream_words
 
-BLOCK = 1 << 20  # weights that a reference has in memory at once
+BLOCK = 1 << 18  # weights that a reference has in memory at once
 T = TypeVar("T")
 
 
@@ -146,24 +146,31 @@ class _Blocks:
         """Matrices and rows of each block."""
         whole = self.rows * self.columns
         if whole > BLOCK:
-            step = int(np.maximum(1, BLOCK // self.columns))
+            step = max(1, BLOCK // self.columns)
             for n in range(self.count):
                 for row in range(0, self.rows, step):
-                    yield slice(n, n + 1), slice(row, row + step)
+                    yield slice(n, n + 1), slice(row, min(row + step, self.rows))
         else:
-            step = BLOCK // int(np.maximum(1, whole))
+            step = BLOCK // max(1, whole)
             for n in range(0, self.count, step):
-                yield slice(n, n + step), slice(0, self.rows)
+                yield slice(n, min(n + step, self.count)), slice(0, self.rows)
+
+    def keys(self, at: tuple[slice, slice]) -> tuple[slice, slice]:
+        """Matrices and columns of a block: the first of them, where others are hidden anyway."""
+        end = min(at[1].stop, self.columns) if self.causal else self.columns
+        return at[0], slice(0, end)
 
     def weights(self, at: tuple[slice, slice]) -> tuple[Array, Array]:
         """The weights of a block before dropout, and the lse of its rows."""
-        matrices, rows = at
-        s = np.matmul(self.q[at] * self.q.dtype.type(self.scale), self.k[matrices].swapaxes(-1, -2))
+        rows, (matrices, columns) = at[1], self.keys(at)
+        keys = self.k[matrices, columns].swapaxes(-1, -2)
+        s = np.matmul(self.q[at] * self.q.dtype.type(self.scale), keys)
         if self.causal:
-            row = np.arange(rows.start, rows.start + s.shape[1])
-            s[:, np.arange(self.columns) > row[:, None]] = -np.inf
+            row, column = np.arange(rows.start, rows.stop), np.arange(columns.stop)
+            np.copyto(s, -np.inf, where=column > row[:, None])
         if self.mask is not None:
             mask = self.mask[matrices, rows if self.mask.shape[1] > 1 else slice(None)]
+            mask = mask[..., columns] if mask.shape[-1] > 1 else mask
             if mask.dtype == dtypes.bool:
                 np.copyto(s, -np.inf, where=~mask)
             else:
@@ -181,20 +188,16 @@ class _Blocks:
         if not self.dropout:
             return None
         matrices, rows = at
-        shape = (
-            len(range(*matrices.indices(self.count))),
-            len(range(*rows.indices(self.rows))),
-            self.columns,
-        )
+        shape = (matrices.stop - matrices.start, rows.stop - rows.start, self.columns)
         first = (matrices.start * self.rows + rows.start) * self.columns
         key, counter = self.stream
         assert key is not None
         assert counter is not None
-        start = counter + np.uint64(first // 8)
-        count = first % 8 + math.prod(shape)
-        words = random_bits.reference(key, start, shape=(count,), dtype=dtypes.uint32, domain=DRAW)
-        kept = words[first % 8 :].reshape(shape) <= np.uint32(kept_words(self.dropout))
-        return kept * self.q.dtype.type(1.0 / (1.0 - self.dropout))
+        skip, size = first % 8, math.prod(shape)
+        blocks = stream_words(key, int(counter) + first // 8, DRAW, (skip + size + 1) // 2)
+        words = blocks.astype("<u8", copy=False).view(np.uint32)[skip : skip + size]
+        kept = words.reshape(shape) <= np.uint32(kept_words(self.dropout))
+        return kept[..., self.keys(at)[1]] * self.q.dtype.type(1.0 / (1.0 - self.dropout))
 
 
 def attention_reference(*given: Array, **params: Any) -> tuple[Array, Array]:
@@ -207,7 +210,7 @@ def attention_reference(*given: Array, **params: Any) -> tuple[Array, Array]:
         factors = b.factors(at)
         if factors is not None:
             p *= factors
-        np.matmul(p, b.v[at[0]], out=out[at])
+        np.matmul(p, b.v[b.keys(at)], out=out[at])
     dtype = out_spec.dtype
     return (
         out.reshape(out_spec.shape).astype(dtype, copy=False),
@@ -222,20 +225,20 @@ def gradient_reference(*given: Array, **params: Any) -> tuple[Array, ...]:
     dq = np.empty(b.q.shape, b.q.dtype)
     dk, dv = np.zeros(b.k.shape, b.q.dtype), np.zeros(b.v.shape, b.q.dtype)
     for at in b:
-        matrices = at[0]
+        keys = b.keys(at)
         p, _ = b.weights(at)
-        dp = np.matmul(g[at], b.v[matrices].swapaxes(-1, -2))
+        dp = np.matmul(g[at], b.v[keys].swapaxes(-1, -2))
         factors = b.factors(at)
         used = p
         if factors is not None:
             dp *= factors
             used = p * factors
-        dv[matrices] += np.matmul(used.swapaxes(-1, -2), g[at])
+        dv[keys] += np.matmul(used.swapaxes(-1, -2), g[at])
         dp -= (dp * p).sum(axis=-1, keepdims=True)
         dp *= p
         dp *= p.dtype.type(params["scale"])
-        np.matmul(dp, b.k[matrices], out=dq[at])
-        dk[matrices] += np.matmul(dp.swapaxes(-1, -2), b.q[at])
+        np.matmul(dp, b.k[keys], out=dq[at])
+        dk[keys] += np.matmul(dp.swapaxes(-1, -2), b.q[at])
     return tuple(
         d.reshape(s.shape).astype(s.dtype, copy=False)
         for d, s in zip((dq, dk, dv), specs, strict=True)

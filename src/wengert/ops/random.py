@@ -76,7 +76,8 @@ class _Engines(threading.local):
 _engines = _Engines()
 
 
-def _words(key: Array, counter: int, domain: int, count: int) -> Array:
+def stream_words(key: Array, counter: int, domain: int, count: int) -> Array:
+    """`count` words of a stream from block `counter` on, which may be beyond 64 bits."""
     engine = _engines.engine
     if engine is None:
         engine = _engines.engine = _Engine()
@@ -115,7 +116,7 @@ def _rows_of_words(keys: Array, counters: Array, domain: int, count: int) -> Arr
         carry = (low < first).astype(np.uint64)
         words = philox(keys[:, None, :], low, carry, domain)
         return words.reshape(len(keys), 4 * blocks)[:, :count]
-    rows = [_words(k, int(c), domain, count) for k, c in zip(keys, counters, strict=True)]
+    rows = [stream_words(k, int(c), domain, count) for k, c in zip(keys, counters, strict=True)]
     return np.stack(rows)
 
 
@@ -155,7 +156,7 @@ def _random_bits(
     count = math.prod(shape)
     words = count if dtype.itemsize == 8 else -(-count // 2)
     if key.ndim == 1 and counter.ndim == 0:
-        row = _words(key, int(counter), domain, words).astype("<u8", copy=False)
+        row = stream_words(key, int(counter), domain, words).astype("<u8", copy=False)
         return row.view(dtype)[:count].reshape(shape)
     lead = np.broadcast_shapes(key.shape[:-1], counter.shape)
     keys = np.broadcast_to(key, (*lead, 2)).reshape(-1, 2)

@@ -31,6 +31,8 @@ __all__ = [
     "sinusoidal_encoding",
 ]
 
+FEW_QUERIES, FEW_WEIGHTS = 16, 1024  # from so many on, attention is one op
+
 
 def scaled_dot_product_attention(
     query: Any,
@@ -59,6 +61,8 @@ def scaled_dot_product_attention(
         of heads of the query is a multiple of theirs
 
     A query for which every key is masked gets the zero vector, and the gradient through it is zero.
+    Only for short sequences all weights are in memory; for longer ones memory grows with their
+    length, not with its square.
 
     >>> import wengert as wg
     >>> v = wg.asarray([[1.0], [3.0]])
@@ -71,7 +75,8 @@ def scaled_dot_product_attention(
     Tensor([[1.],
             [2.]], dtype=float32)
 
-    Source: Vaswani et al. 2017; grouped queries: Ainslie et al. 2023.
+    Source: Vaswani et al. 2017; grouped queries: Ainslie et al. 2023; by blocks: Rabe and Staats
+    2021, Dao et al. 2022.
     """
     op = "scaled_dot_product_attention"
     q, k, v = floating(op, query), floating(op, key), floating(op, value)
@@ -79,7 +84,7 @@ def scaled_dot_product_attention(
     if enable_gqa:
         k, v = _share_heads(op, q, k), _share_heads(op, q, v)
     check_probability(op, dropout_p)
-    if q.shape[-2] >= 16 and q.shape[-2] * k.shape[-2] >= 1024:
+    if q.shape[-2] >= FEW_QUERIES and q.shape[-2] * k.shape[-2] >= FEW_WEIGHTS:
         found = _fused(q, k, v, attn_mask, dropout_p, is_causal, scale, generator)
         if found is not None:
             return found
