@@ -20,7 +20,7 @@ LIMIT = 0.3  # seconds
 
 
 def rows(plan: Plan) -> Iterator[Row]:
-    """A row for each workload: seconds from the first call of the step to its end."""
+    """A row for each workload: seconds that the first step takes longer than a later one."""
     for part, name in fresh.COMPILED:
         workload = find(part, name)
         ours = next((v for v in workload.versions if library_of(v) == "wengert"), None)
