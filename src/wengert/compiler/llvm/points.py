@@ -281,22 +281,23 @@ class Points:
         conditions = [self.value(c, copy) for c in p.info.conditions]
         if not self.is_vector(p):
             return self._from_memory(self._load_one(a, t, conditions, copy), dtype)
+        holds = conditions if self.mask is None else [self.mask, *conditions]
         if self._is_spread(a):
-            holds = conditions if self.mask is None else [self.mask, *conditions]
             found = spread.load(self, a, t, holds, copy)
             if found is not None:
                 return self._from_memory(found, dtype)
         step, lanes = self.vector_step(a), self._lane_part(a, copy)
-        mask = self.mask
-        for c in conditions:
-            c = self._as_vector(c)
-            mask = c if mask is None else mask & c
+        mask = spread.mask_of(self, holds)
         wide = vector(self.lanes, t)
         if lanes is None and step in (0, 1):
             where = self._place(a, t, copy)
             if step == 0:  # one entry, but which lanes may have it differs
-                one = f.splat(f.load(t, where), self.lanes)
-                return self._from_memory(one, dtype)
+                if conditions:  # maybe none
+                    assert mask is not None
+                    where = f.select(
+                        self.scalars(dtypes.bool, dtypes.bool).any(mask), where, self._nowhere()
+                    )
+                return self._from_memory(f.splat(f.load(t, where), self.lanes), dtype)
             if mask is None:
                 return self._from_memory(f.load(wide, where), dtype)
             return self._from_memory(f.masked_load(wide, where, mask), dtype)
@@ -330,9 +331,13 @@ class Points:
         holds = conditions[0]
         for c in conditions[1:]:
             holds = holds & c
-        spare = f.buffer(1, I64, 8)
-        f.store(f.constant(I64, 0), spare)
-        return f.load(t, f.select(holds, where, spare))
+        return f.load(t, f.select(holds, where, self._nowhere()))
+
+    def _nowhere(self) -> Value:
+        """The address of a zero, to be read instead of what must not be."""
+        spare = self.f.buffer(1, I64, 8)
+        self.f.store(self.f.constant(I64, 0), spare)
+        return spare
 
     def _from_memory(self, x: Value, dtype: DType) -> Value:
         """A loaded value as it is computed with."""

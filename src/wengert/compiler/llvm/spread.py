@@ -78,11 +78,26 @@ def load(w: Points, a: Address, t: str, conditions: list[Value], copy: int) -> V
 
 
 def _all(w: Points, conditions: list[Value]) -> Value | None:
-    """All conditions in one; a vector if one of them is."""
+    """All conditions in one: a bit; or, if one of them is a vector, lanes of −1 and 0.
+
+    Where lanes are combined they must be integers. LLVM (22, for AVX2) combines vectors of bits so
+    that it takes an empty half of the mask of a load for a full one: it reads what is masked out.
+    """
     if not any(c.lanes for c in conditions):
         return functools.reduce(operator.and_, conditions) if conditions else None
     wide = [c if c.lanes else w.f.splat(c, w.lanes) for c in conditions]
-    return functools.reduce(operator.and_, wide)
+    lanes = [w.f.cast("sext", c, vector(w.lanes, I32)) for c in wide]
+    return functools.reduce(operator.and_, lanes)
+
+
+def mask_of(w: Points, conditions: list[Value]) -> Value | None:
+    """The lanes whose conditions all hold, as the mask of a load; None where there are none."""
+    if len(conditions) == 1 and conditions[0].lanes:
+        return conditions[0]
+    holds = _all(w, conditions)
+    if holds is None:
+        return None
+    return w.f.compare("slt", holds, 0) if holds.lanes else w.f.splat(holds, w.lanes)
 
 
 def _mask(w: Points, holds: Value, places: list[int], length: int) -> Value:
@@ -92,8 +107,7 @@ def _mask(w: Points, holds: Value, places: list[int], length: int) -> Value:
     if not holds.lanes:
         return f.splat(holds, length)
     users = [[lane for lane, at in enumerate(places) if at == i] for i in range(length)]
-    every = f.cast("sext", holds, vector(w.lanes, I32))  # single bits would be moved one by one
-    never = f.constant(every.type, 0)
+    every, never = holds, f.constant(holds.type, 0)
     mask: Value | None = None
     for turn in range(max(map(len, users))):
         chosen = [u[turn] if turn < len(u) else w.lanes for u in users]
