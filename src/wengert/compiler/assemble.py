@@ -12,13 +12,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from wengert.compiler.assembled import Assembled, LibraryCall, Piece, Repeat, Slot
-from wengert.compiler.form import finalise, signature
+from wengert.compiler.form import Form, finalise, signature
 from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.kernel_calls import MAKERS
 from wengert.compiler.kernels.base import Workspace, padded
 from wengert.compiler.layout import Layout
+from wengert.compiler.llvm.crossed import emit_nest, workspace_of
 from wengert.compiler.llvm.emit import Module
-from wengert.compiler.llvm.nests import SERIAL, emit_nest, work_of
+from wengert.compiler.llvm.nests import SERIAL, work_of
 from wengert.compiler.nest import Check, Store
 from wengert.compiler.refusals import unwritten
 from wengert.compiler.remat import rematerialise
@@ -123,6 +124,14 @@ def _write(made: Assembly, number: int, job: Job) -> None:
 def _write_nest(made: Assembly, number: int, job: Job, unit: NestUnit) -> None:
     stores = [Store(t, *unit.nest.roots[t]) for t in job.writes]
     form = finalise(unit.nest, stores, made.layout.strides, made.over)
+    if form.after is not None:
+        made.workspaces[number] = Workspace(workspace_of(form))
+    for step in (form, form.after):
+        if step is not None:
+            _write_form(made, number, step)
+
+
+def _write_form(made: Assembly, number: int, form: Form) -> None:
     key = signature(form, {t: t.dtype for t in form.slots})
     name = made.names.get(key)
     if name is None:
@@ -132,6 +141,8 @@ def _write_nest(made: Assembly, number: int, job: Job, unit: NestUnit) -> None:
     for check in form.checks:
         slots.append(Slot(None, check=len(made.checks)))
         made.checks.append(check)
+    if form.partial is not None:
+        slots.append(Slot(None))
     made.pieces.append(Piece(number, name, slots, serial=work_of(form) < SERIAL))
 
 

@@ -7,14 +7,19 @@ one loop becomes the *vector loop*: many positions side by side. Three shapes ar
 * `map`    outer loops, then the vector loop;
 * `row`    outer loops, then reduced loops, of which the last is the vector loop;
 * `column` outer loops, then the vector loop, then reduced loops within.
+
+Maps and rows may also add up across their outer loops, each block of positions for itself: then a
+second form joins what the blocks have given. See `crossing`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from wengert.compiler.crossing import Blocks, Crossing, crossing_of, settled
 from wengert.compiler.ir import Term
 from wengert.compiler.nest import Access, Check, Nest, Point, Reduce, Store
 from wengert.core.dtypes import DType
@@ -47,6 +52,8 @@ class Form:
     slots : the term behind each entry of the table of addresses: first what is read, then written
     before : loads that a later store needs, and that must happen before a store of this number,
         which writes over what they read
+    partial : what is reduced across the outer loops: made here, or joined here
+    after : the form of a second step, which joins the partial results of this one
     """
 
     sizes: tuple[int, ...]
@@ -62,6 +69,8 @@ class Form:
     slots: list[Term]
     writes: int  # how many of the slots, at the end, are written
     before: dict[int, list[Point]]  # by a store's number: loads of what it writes over
+    partial: Partial | None = None
+    after: Form | None = None
 
     @property
     def kind(self) -> str:
@@ -73,6 +82,40 @@ class Form:
     def depth(self, point: Point) -> frozenset[int]:
         """The loops along which a point varies."""
         return frozenset([self.levels[d] for d in point.dims if d in self.levels])
+
+    def varies(self, at: Address, point: Point) -> bool:
+        """Whether a store happens at each position of the reduced loops."""
+        return bool(self.depth(point) & self.reduced) or any(at.steps[i] for i in self.reduced)
+
+    @cached_property
+    def last_pass(self) -> int:
+        """The stage of the last pass over the reduced loops: all that is added up across is known
+        in it."""
+        stored = [p.stage for a, p in self.stores if self.varies(a, p)]
+        return max([*stored, *[r.stage for r in (*self.reduces, *self.across)]], default=0)
+
+    @property
+    def across(self) -> list[Reduce]:
+        """What is reduced across the outer loops."""
+        return self.partial.reduces if self.partial is not None else []
+
+
+@dataclass
+class Partial:
+    """Partial results of reductions across a nest: for each of `blocks` an array of `entries`, in
+    which those of a position stand at `place`.
+
+    Attributes
+    ----------
+    across : the loops that are reduced; none in the step that joins
+    inner : the loops inside of them, outermost first
+    """
+
+    reduces: list[Reduce]
+    blocks: Blocks
+    place: Address
+    across: tuple[int, ...]
+    inner: tuple[int, ...]
 
 
 Placed = Callable[[Term], Strides]
@@ -90,22 +133,53 @@ def finalise(
     """The form of a nest, given where its operands lie and what it writes. Some of that may be
     written `over` terms that it reads."""
     points, reduces = _needed(nest, stores)
+    nest = settled(nest, reduces)
     order = loop_order(nest, stores, stores, strides)
-    form = _Flattening(nest, points, reduces, stores, strides, order).form()
+    columns = runs_along_columns(nest, points, strides)
+    crossing = crossing_of(nest, reduces, stores, order, columns)
+    if crossing is None:
+        return _written(_Flattening(nest, points, reduces, stores, strides, order, columns), over)
+    first = [s for s in stores if crossing.moves(s)]
+    points, reduces = _needed(nest, first, crossing.reduces)
+    form = _written(_crossed(crossing, points, reduces, first, strides), over)
+    last = [s for s in stores if not crossing.moves(s)]
+    points, _ = _needed(nest, last, (), within=False)
+    form.after = _crossed(crossing.joined(), points, [], last, strides).form()
+    return form
+
+
+def _crossed(
+    crossing: Crossing,
+    points: list[Point],
+    reduces: list[Reduce],
+    stores: Sequence[Store],
+    strides: Placed,
+) -> _Flattening:
+    """One of the two steps of a nest that reduces across."""
+    order = crossing.order
+    return _Flattening(crossing.nest, points, reduces, stores, strides, order, False, crossing)
+
+
+def _written(found: _Flattening, over: Mapping[Term, Term] | None) -> Form:
+    """A form, with what must be read before it is written over."""
+    form, stores = found.form(), found.stores
     for number, store in enumerate(stores):
         old = (over or {}).get(store.term)
-        later = _needed(nest, stores[number + 1 :])[0] if old is not None else []
+        later = _needed(found.nest, stores[number + 1 :])[0] if old is not None else []
         loads = [p for p in later if p.kind == "load" and p.info.term is old]
         if loads:
             form.before[number] = loads
     return form
 
 
-def _needed(nest: Nest, stores: Sequence[Store]) -> tuple[list[Point], list[Reduce]]:
-    """The points and reductions that the stores depend on."""
+def _needed(
+    nest: Nest, stores: Sequence[Store], more: Sequence[Reduce] = (), within: bool = True
+) -> tuple[list[Point], list[Reduce]]:
+    """The points and reductions that the stores, and `more` reductions, depend on: what reductions
+    are `within` is needed too."""
     seen: set[Point] = set()
     used: set[int] = set()
-    stack = [s.point for s in stores]
+    stack = [s.point for s in stores] + [p for r in more for p in (r.arg, r.position)]
     while stack:
         point = stack.pop()
         if point in seen:
@@ -114,7 +188,7 @@ def _needed(nest: Nest, stores: Sequence[Store]) -> tuple[list[Point], list[Redu
         stack.extend(point.args)
         if point in nest.checks:
             stack += [nest.checks[point].holds, nest.checks[point].value]
-        if point.kind == "result":
+        if point.kind == "result" and within:
             used.add(point.info)
             stack += [nest.reduces[point.info].arg, nest.reduces[point.info].position]
     points = [p for p in nest.points if p in seen]
@@ -175,6 +249,24 @@ def _by_steps(
     return order
 
 
+def runs_along_columns(nest: Nest, points: Sequence[Point], strides: Placed) -> bool:
+    """Whether memory runs along a kept dimension: a column, not a row, is reduced."""
+    votes = 0
+    for p in points:
+        if p.kind != "load" or not nest.reduced:
+            continue
+        steps = _steps(place_of(p.info, strides))
+        steps = {d: c for d, c in steps.items() if nest.dims[d] > 1}
+        if not steps or not any(d in nest.reduced for d in steps):
+            continue
+        weight = 1
+        for d in steps:
+            weight *= nest.dims[d]
+        fastest = min(steps, key=lambda d: steps[d])
+        votes += weight if fastest not in nest.reduced else -weight
+    return votes > 0 and any(d not in nest.reduced for d, n in enumerate(nest.dims) if n > 1)
+
+
 # -- merging loops, and addresses --------------------------------------------------------------
 
 
@@ -189,10 +281,13 @@ class _Flattening:
         stores: Sequence[Store],
         strides: Placed,
         order: list[int],
+        columns: bool,
+        crossing: Crossing | None = None,
     ) -> None:
         self.nest, self.points, self.reduces, self.stores = nest, points, reduces, stores
-        self.strides = strides
-        self.order = self._grouped(order)
+        self.strides, self.columns, self.crossing = strides, columns, crossing
+        self.across = crossing.across if crossing is not None else frozenset[int]()
+        self.order = order if crossing is not None else self._grouped(order)
 
     def _grouped(self, order: list[int]) -> list[int]:
         """Outer dimensions first, then the reduced ones (inside of the vector loop's, if that is
@@ -203,13 +298,12 @@ class _Flattening:
 
     def form(self) -> Form:
         places = self._places()
-        column = bool(self.nest.reduced) and bool(places) and self._vector_is_kept(places)
         groups = self._merged(places)
         sizes = tuple([self._size(g) for g in groups])
         levels = {d: i for i, g in enumerate(groups) for d in g}
         reduced = frozenset([i for i, g in enumerate(groups) if g[0] in self.nest.reduced])
         vector: int | None = len(groups) - 1 if groups else None
-        if column:
+        if self.columns:
             vector = max([i for i in range(len(groups)) if i not in reduced])
         slots, loads, indices, stores = self._addresses(groups)
         return Form(
@@ -226,7 +320,17 @@ class _Flattening:
             slots,
             len({id(s.term) for s in self.stores}),
             {},
+            self._partial(groups),
         )
+
+    def _partial(self, groups: list[list[int]]) -> Partial | None:
+        crossing = self.crossing
+        if crossing is None:
+            return None
+        across = [i for i, g in enumerate(groups) if g[0] in self.across]
+        inner = range(across[-1] + 1 if across else 0, len(groups))
+        place = self._address(-1, crossing.place, groups)
+        return Partial(crossing.reduces, crossing.blocks, place, tuple(across), tuple(inner))
 
     def _places(self) -> list[Index]:
         """All expressions that move with the loops."""
@@ -234,24 +338,7 @@ class _Flattening:
         found += [p.info for p in self.points if p.kind == "index"]
         found += [p.info[0] for p in self.points if p.kind == "inside"]
         found += [flat(s.index, self.strides(s.term)) for s in self.stores]
-        return found
-
-    def _vector_is_kept(self, places: list[Index]) -> bool:
-        """Whether memory runs along a kept dimension: a column, not a row, is summed."""
-        votes = 0
-        for p in self.points:
-            if p.kind != "load":
-                continue
-            steps = _steps(place_of(p.info, self.strides))
-            steps = {d: c for d, c in steps.items() if self.nest.dims[d] > 1}
-            if not steps or not any(d in self.nest.reduced for d in steps):
-                continue
-            weight = 1
-            for d in steps:
-                weight *= self.nest.dims[d]
-            fastest = min(steps, key=lambda d: steps[d])
-            votes += weight if fastest not in self.nest.reduced else -weight
-        return votes > 0 and any(d not in self.nest.reduced for d in self.order)
+        return found if self.crossing is None else [*found, self.crossing.place]
 
     def _merged(self, places: list[Index]) -> list[list[int]]:
         """Runs of dimensions that every access goes through as if they were one."""
@@ -264,7 +351,7 @@ class _Flattening:
         return groups
 
     def _joins(self, a: int, b: int, places: list[Index]) -> bool:
-        if (a in self.nest.reduced) != (b in self.nest.reduced):
+        if any((a in among) != (b in among) for among in (self.nest.reduced, self.across)):
             return False
         n = self.nest.dims[b]
         return all(p.coefficient(a) == p.coefficient(b) * n for p in places)
@@ -346,5 +433,13 @@ def signature(form: Form, dtypes_of: Mapping[Term, DType]) -> tuple[Any, ...]:
     slots = tuple(dtypes_of[t].num for t in form.slots)
     checks = tuple((number[c.holds], number[c.value]) for c in form.checks)
     before = tuple((n, tuple(number[p] for p in loads)) for n, loads in form.before.items())
+    partial: Any = None
+    if form.partial is not None:
+        q = form.partial
+        across = tuple(
+            (r.rule, *map(number.get, (r.arg, r.position, r.result)), r.arg.dtype.num)
+            for r in q.reduces
+        )
+        partial = across, q.blocks, address(q.place), q.across, q.inner
     loops = form.sizes, form.vector, form.reduced
-    return *loops, points, reduces, stores, checks, slots, before
+    return *loops, points, reduces, stores, checks, slots, before, partial

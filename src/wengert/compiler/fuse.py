@@ -350,7 +350,7 @@ class _Fusion:
             len(nest.points),
             dict(builder.memo),
             len(nest.reduces),
-            nest.reduced,
+            (nest.reduced, nest.across),
             dict(nest.checks),
         )
         outer = unit.outer_shape, unit.outer
@@ -358,7 +358,7 @@ class _Fusion:
             space = unit.space if full else unit.outer
             known = unit.shape if full else unit.outer_shape
             index = reshaped(space, known, shape, builder.size) if shape != known else space
-            add_root(unit, term, index)
+            add_root(unit, term, index, self.forced)
             self._check(unit)
             return True
         except (Conflict, NotAffine):
@@ -375,7 +375,7 @@ class _Fusion:
         points, memo, reduces, reduced, nest.checks = before
         del nest.points[points:]
         del nest.reduces[reduces:]
-        nest.reduced = reduced
+        nest.reduced, nest.across = reduced
         nest.roots.pop(term, None)
         builder.memo = memo
         builder.conditions = ()
@@ -408,7 +408,7 @@ class _Fusion:
         space, known = (unit.space, unit.shape) if full else (unit.outer, unit.outer_shape)
         size = unit.builder.size
         index = reshaped(space, known, shape, size) if shape != known else space
-        add_root(unit, root, index)
+        add_root(unit, root, index, self.forced)
 
     def _check(self, unit: NestUnit) -> None:
         """Several passes over something long are worth it only if threads can share them."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from wengert.compiler.form import Strides, loop_order
+from wengert.compiler.form import Strides, loop_order, runs_along_columns
 from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.kernel_calls import (
     MAKERS,
@@ -88,9 +88,11 @@ class Layout:
         return [job]
 
     def _place_nest(self, job: Job, unit: NestUnit) -> None:
+        nest = unit.nest
+        if nest.across and runs_along_columns(nest, nest.points, self.strides):
+            self.wishes.stored |= {r.term for r in nest.reduces if r.over == nest.across}
         if all(t in self.fixed for t in job.writes):
             return
-        nest = unit.nest
         stores = [Store(t, *nest.roots[t]) for t in job.writes]
         order = loop_order(nest, [s for s in stores if s.term in self.fixed], stores, self.strides)
         rank = {d: i for i, d in enumerate(order)}

@@ -9,6 +9,10 @@ broadcasts and pads becomes one expression, and nothing in between is ever store
 A nest may reduce: then some of its dimensions are `reduced`, and the results of its reductions are
 points that no longer vary along them. What depends on such a result belongs to a later *stage*, a
 further pass over the reduced dimensions.
+
+It may also reduce across: over the other dimensions, and not over those. Such results (the column
+sums of what a nest does with rows) are there only when all of it has run, so nothing in it may use
+them.
 """
 
 from __future__ import annotations
@@ -67,7 +71,7 @@ class Point:
 @dataclass
 class Reduce:
     """One reduction of a nest: a term, the point that it reads, where that stands along the reduced
-    axes, and the point of its result."""
+    axes, the point of its result, and the dimensions that it goes over."""
 
     term: Term
     rule: Reduction
@@ -75,6 +79,7 @@ class Reduce:
     position: Point
     stage: int
     result: Point
+    over: frozenset[int]
 
 
 @dataclass
@@ -113,10 +118,17 @@ class Nest:
 
     dims: list[int]
     reduced: frozenset[int] = frozenset()
+    across: frozenset[int] = frozenset()  # what other reductions go over
     points: list[Point] = field(default_factory=list)
     roots: dict[Term, tuple[Indices, Point]] = field(default_factory=dict)
     reduces: list[Reduce] = field(default_factory=list)
     checks: dict[Point, Check] = field(default_factory=dict)  # by the point that relies on them
+
+    def is_across(self, point: Point) -> bool:
+        """Whether a point is the result of a reduction across the nest."""
+        if point.kind != "result" or not self.across:
+            return False
+        return self.reduces[point.info].over == self.across
 
     @property
     def reads(self) -> list[Access]:
@@ -146,6 +158,8 @@ class Builder:
         if known is not None:
             if [i.key() for i in known[0]] != [i.key() for i in index]:
                 raise Conflict("a term of this nest is needed at another position")
+            if self.nest.is_across(known[1]):
+                raise Conflict("a result that is there only when the nest has run")
             return known[1]
         if self.stored(term):
             return self.load(term, index)
@@ -359,8 +373,11 @@ class Builder:
         point = self.compute(term, index)
         self.nest.roots[term] = (index, point)
 
-    def add_reduction(self, term: Term, index: Indices, axes: Sequence[int]) -> None:
-        """Let the nest reduce the operand of a term, which is read at `index`, over some axes."""
+    def add_reduction(
+        self, term: Term, index: Indices, axes: Sequence[int], over: frozenset[int]
+    ) -> None:
+        """Let the nest reduce the operand of a term, which is read at `index`, over some axes, that
+        are the dimensions `over`."""
         (x,) = term.args
         lowering = term.op.lower if term.op is not None else None
         assert isinstance(lowering, Reduction)
@@ -377,7 +394,7 @@ class Builder:
         stage = max(arg.stage, position.stage)
         result.stage = stage + 1
         self.nest.points.append(result)
-        made = Reduce(term, lowering, arg, position, stage, result)
+        made = Reduce(term, lowering, arg, position, stage, result, over)
         self.nest.reduces.append(made)
         self.nest.roots[term] = (kept, result)
 

@@ -70,6 +70,7 @@ def job_lines(number: int, job: Job, layout: Layout, names: Names) -> Iterator[s
     if isinstance(unit, NestUnit):
         form = _form(job, unit, layout)
         kind = {"map": "nest", "row": "nest over rows", "column": "nest over columns"}[form.kind]
+        kind += " and across" * bool(form.across)
         yield f"{number}. {kind}: {writes} ← {reads or 'nothing'}"
         yield from ("     " + line for line in Loops(form, unit, names).lines())
         return
@@ -148,23 +149,45 @@ class Loops:
             self._open(loop, depth)
             depth += 1
             self._points(outer[: n + 1], depth, 0)
-        if not form.reduced:
+        if form.reduced:
+            last = max([p.stage for _, p in form.stores] + [r.stage for r in form.reduces])
+            for stage in range(max(last, form.last_pass) + 1):
+                self._stage(stage, outer, depth)
+        else:
+            self._points(outer, depth, max((p.stage for p in form.points), default=0))
+            self._add_up(form.across, depth)
             self._stores(form.stores, depth)
+        if form.after is None:
             return self.found
-        last = max([p.stage for _, p in form.stores] + [r.stage for r in form.reduces])
-        for stage in range(last + 1):
-            self._stage(stage, outer, depth)
-        return self.found
+        self.form = form.after
+        self._say(0, "and when all have run:")
+        inside = self.found
+        self.found = []
+        inside += ["  " + line for line in self.lines()]
+        return inside
+
+    def _add_up(self, across: Sequence[Reduce], depth: int) -> None:
+        """What is reduced across the outer loops."""
+        if self.form.after is None:
+            return  # the partial results are joined already
+        assert self.form.partial is not None
+        for r in across:
+            number = len(self.form.reduces) + self.form.across.index(r)
+            name = self.short[r.result] = f"{r.term.name}{number}"
+            entry = self._at(name, self.form.partial.place)
+            text = f"{entry} = {r.term.name} of {entry} and {self._name(r.arg)}"
+            self._say(depth, text, where(r.term.origins))
 
     def _stage(self, stage: int, outer: Sequence[int], depth: int) -> None:
         """A pass over the reduced loops, and what can be done before it."""
         form = self.form
         self._points(outer, depth, stage)
         stores = [(a, p) for a, p in form.stores if p.stage == stage]
-        inside = [s for s in stores if self._varies(s)]
-        self._stores([s for s in stores if not self._varies(s)], depth)
+        inside = [s for s in stores if form.varies(*s)]
+        self._stores([s for s in stores if not form.varies(*s)], depth)
         reduces = [r for r in form.reduces if r.stage == stage]
-        if not reduces and not inside:
+        across = form.across if stage == form.last_pass else []
+        if not reduces and not inside and not across:
             return
         for r in reduces:
             name = self.short[r.result] = f"{r.term.name}{form.reduces.index(r)}"
@@ -174,18 +197,14 @@ class Loops:
             self._open(loop, depth + n)
         deep = depth + len(inner)
         before = set(self.done)
-        self._points([*outer, *inner], deep, stage, self._needed(reduces, inside))
+        self._points([*outer, *inner], deep, stage, self._needed([*reduces, *across], inside))
         for r in reduces:
             text = f"{r.term.name} of {self.short[r.result]} and {self._name(r.arg)}"
             self._say(deep, f"{self.short[r.result]} = {text}", where(r.term.origins))
             self.done.add(r.result)
+        self._add_up(across, deep)
         self._stores(inside, deep)
         self.done = before | {r.result for r in form.reduces if r.stage <= stage}
-
-    def _varies(self, store: tuple[Address, Point]) -> bool:
-        at, point = store
-        reduced = self.form.reduced
-        return bool(self.form.depth(point) & reduced) or any(at.steps[i] for i in reduced)
 
     def _needed(
         self, reduces: Iterable[Reduce], stores: Iterable[tuple[Address, Point]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -11,6 +11,9 @@ from wengert.compiler.nest import Builder, Conflict, Nest, reduced_axes
 from wengert.core.index import ZERO, Index, Indices, NeedsSplit
 from wengert.core.lowering import MOST_ENTRIES, Indexed, Native, Pointwise, Reduction, View
 from wengert.core.spec import Shape
+
+SHORT, LONG = 32, 1 << 16  # entries of a row, of those whose sum is worth to go across a nest
+MANY = 1 << 15  # entries of all rows
 
 
 @dataclass(eq=False)
@@ -111,9 +114,10 @@ def _count(term: Term) -> int:
 # -- nests of their own -------------------------------------------------------------------------
 
 
-def add_root(unit: NestUnit, term: Term, index: Indices) -> None:
-    """Compute a root in a nest, at an index of its (or its operand's) shape."""
-    builder = unit.builder
+def add_root(unit: NestUnit, term: Term, index: Indices, apart: Container[Term] = ()) -> None:
+    """Compute a root in a nest, at an index of its (or its operand's) shape. Reductions `apart` go
+    across no nest."""
+    builder, nest = unit.builder, unit.nest
     if not is_reduction(term):
         builder.add_element(term, index)
         return
@@ -121,15 +125,49 @@ def add_root(unit: NestUnit, term: Term, index: Indices) -> None:
     reduced = {v for a in axes for v, _ in index[a].terms if isinstance(v, int)}
     kept = tuple([i for a, i in enumerate(index) if a not in axes])
     left = {v for i in kept for v, _ in i.terms if isinstance(v, int)}
-    reduced = {d for d in reduced if unit.nest.dims[d] > 1}
-    if reduced & left:
+    over = frozenset([d for d in reduced if nest.dims[d] > 1])
+    if over & left:
         raise Conflict("a dimension is both kept and reduced")
-    if unit.nest.reduced and unit.nest.reduced != reduced:
-        raise Conflict("another reduction goes over other dimensions")
-    builder.add_reduction(term, index, axes)
-    unit.nest.reduced = frozenset(reduced)
-    if not unit.outer_shape and not unit.outer:
+    before = nest.reduced
+    if before and before != over:
+        _set_across(nest, over, frozenset(left), apart, term)
+    builder.add_reduction(term, index, axes, over)
+    if over == nest.across:
+        return
+    nest.reduced = over
+    if before != over or (not unit.outer_shape and not unit.outer):
         unit.outer_shape, unit.outer = term.shape, kept
+
+
+def _set_across(
+    nest: Nest, over: frozenset[int], left: frozenset[int], apart: Container[Term], term: Term
+) -> None:
+    """Let a nest that reduces take in a reduction over other dimensions, if it can: the one that
+    runs through memory stays (or becomes) what its passes reduce, and the other goes across."""
+    rows, across = nest.reduced, over
+    last = max(d for d, n in enumerate(nest.dims) if n > 1)
+    if last in over:
+        rows, across = across, rows
+        if nest.across or any(p.stage and p.kind != "result" for p in nest.points):
+            raise Conflict("a nest that needs the results of its reductions")
+    crossing = [(term, left)]
+    if across != over:
+        crossing = [(r.term, r.result.dims) for r in nest.reduces]
+    if not all(rows <= kept for _, kept in crossing) or nest.across not in (across, frozenset()):
+        raise Conflict("another reduction goes over other dimensions")
+    if last not in rows or any(t in apart for t, _ in crossing):
+        raise Conflict("reductions that are better apart")
+    if not _is_worth_crossing(nest, rows, across):
+        raise Conflict("rows that are too few, too short or too long")
+    nest.reduced, nest.across = rows, across
+
+
+def _is_worth_crossing(nest: Nest, rows: frozenset[int], across: frozenset[int]) -> bool:
+    """Whether to add up rows while they are at hand: they are neither few nor short, nor so long
+    that their sums would not stay in the cache."""
+    length = prod(nest.dims[d] for d in rows)
+    count = prod(nest.dims[d] for d in across)
+    return SHORT <= length <= LONG and count >= SHORT and prod(nest.dims) >= MANY
 
 
 def lone_nest(number: int, term: Term, stored: Callable[[Term], bool]) -> NestUnit:

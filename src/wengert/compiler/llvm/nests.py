@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 
 from wengert.compiler.form import Form
 from wengert.compiler.kernels.base import share
-from wengert.compiler.llvm.emit import Module, Value, Variable
+from wengert.compiler.llvm.emit import Value, Variable
 from wengert.compiler.llvm.points import Points, Scope
 from wengert.compiler.llvm.types import computed, vector
 from wengert.compiler.nest import Reduce
-from wengert.core.dtypes import DType
 
 ACCUMULATORS = 4  # partial sums of a row, next to each other, so that additions overlap
 TILE = 4  # vectors side by side in a column
@@ -27,16 +26,13 @@ SERIAL = 32_768  # entries times steps; below it one thread is faster than two
 def work_of(form: Form) -> int:
     """Entries that a nest goes through, times what it does with each."""
     applied = sum(p.kind in ("apply", "load") for p in form.points)
+    if form.partial is not None:
+        applied += len(form.partial.reduces) * (1 if form.after else form.partial.blocks.count)
     return math.prod(form.sizes) * max(1, applied)
 
 
-def emit_nest(module: Module, name: str, form: Form, slot_dtypes: Sequence[DType]) -> None:
-    """Write the step of a nest into a module."""
-    Writer(module, name, form, slot_dtypes).write()
-
-
 class Writer(Points):
-    """Writes the step of one nest."""
+    """Writes the step of one nest that reduces nothing across."""
 
     # -- the loops ---------------------------------------------------------------------------
 
@@ -175,7 +171,9 @@ class Writer(Points):
         assert vector is not None
         self.loop_values[vector] = at
         before = self.mask, self.copies
-        self.mask, self.copies = mask, copies
+        self.mask = mask
+        if self.beside == vector:
+            self.copies = copies
         self._enter((vector,))
         body()
         self._leave((vector,))
@@ -185,19 +183,25 @@ class Writer(Points):
 
     def _stages(self, run: Callable[[int, list[Reduce]], None]) -> None:
         """The passes over the reduced loops, and what lies between them."""
-        stages = [p.stage for _, p in self.form.stores] + [r.stage for r in self.form.reduces]
         before = self.scope
-        for stage in range(max(stages) + 1):
+        for stage in range(self._last_stage() + 1):
             self.stage = stage
             self.scope = Scope(self.scope)
             self.emit_ready()
             self._stores(stage, inside=False)
             now = [r for r in self.form.reduces if r.stage == stage]
-            within = any(self._varies(p, a) and p.stage == stage for a, p in self.form.stores)
-            if now or within:
+            if now or self._is_pass(stage):
                 run(stage, now)
         self.scope = before
         self.stage = 0
+
+    def _last_stage(self) -> int:
+        stages = [p.stage for _, p in self.form.stores] + [r.stage for r in self.form.reduces]
+        return max(stages, default=0)
+
+    def _is_pass(self, stage: int) -> bool:
+        """Whether something is stored all along the reduced loops at a stage."""
+        return any(p.stage == stage and self.form.varies(a, p) for a, p in self.form.stores)
 
     def _row_pass(self, stage: int, reduces: list[Reduce]) -> None:
         """One pass over a row: partial results in vectors, joined in a fixed order at its end."""
@@ -329,4 +333,4 @@ class Writer(Points):
         self.scope.values[key] = found
 
 
-__all__ = ["SERIAL", "emit_nest", "work_of"]
+__all__ = ["SERIAL", "Writer", "work_of"]

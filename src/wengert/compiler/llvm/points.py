@@ -41,38 +41,35 @@ class Points:
         self.form, self.slot_dtypes = form, slot_dtypes
         self.f, self.args, self.thread, self.threads = step(module, name)
         self.lanes = self._lanes()
-        count = len(form.slots) + len(form.checks)
+        count = len(form.slots) + len(form.checks) + (form.partial is not None)
         self.base = [address(self.f, self.args, i) for i in range(count)]
         self.depths = {p: form.depth(p) for p in form.points}
         self.loop_values: dict[int, Value] = {}
         self.scope = Scope()
         self.vector_start: Value | None = None  # index of the first lane
         self.mask: Value | None = None  # lanes that exist
-        self.copies = 1
-        self.copy = 0
+        self.copies = 1  # side by side: of the vectors, or of the loop `beside`
+        self.beside = form.vector
         self.opened: set[int] = set()
         self.stage = 0
 
     def _lanes(self) -> int:
         """Lanes of the vectors: sixteen, or eight where all that is written takes eight bytes."""
-        written = [p.dtype for _, p in self.form.stores] + [r.arg.dtype for r in self.form.reduces]
+        form = self.form
+        reduces = form.reduces + (form.partial.reduces if form.partial is not None else [])
+        written = [p.dtype for _, p in form.stores] + [r.arg.dtype for r in reduces]
         if all(d.itemsize == 8 for d in written):
             return 8
         return 16
 
     # -- stores ------------------------------------------------------------------------------
 
-    def _varies(self, point: Point, at: Address) -> bool:
-        """Whether a store happens at each position of the reduced loops."""
-        reduced = self.form.reduced
-        return bool(self.depths[point] & reduced) or any(at.steps[i] for i in reduced)
-
     def _stores(self, stage: int, inside: bool) -> None:
         """The stores and checks of a stage that happen at each position of the reduced loops, or
         those that do not."""
         self._check_all(stage, inside)
         for number, (at, point) in enumerate(self.form.stores):
-            if point.stage == stage and self._varies(point, at) == inside:
+            if point.stage == stage and self.form.varies(at, point) == inside:
                 for copy in range(self.copies if self._moves(at) else 1):
                     for load in self.form.before.get(number, ()):
                         self.value(load, copy)
@@ -87,7 +84,7 @@ class Points:
             if check.holds.stage != stage or not here:
                 continue
             report = self.base[len(self.form.slots) + number]
-            for copy in range(self.copies if self.is_vector(check.holds) else 1):
+            for copy in range(self.copies if self.has_copies(check.holds) else 1):
                 holds, value = (self.value(check.holds, copy), self.value(check.value, copy))
                 if not holds.lanes:
                     bad = holds ^ True
@@ -110,7 +107,8 @@ class Points:
         return f.op(I64, f"extractelement {values.type} {values}, i64 {wide}")
 
     def _moves(self, at: Address) -> bool:
-        return self.vector_step(at) != 0
+        """Whether copies of a store go to places of their own."""
+        return self._copy_step(at) != 0
 
     def _store(self, at: Address, point: Point, copy: int) -> None:
         f = self.f
@@ -147,7 +145,7 @@ class Points:
             if p.kind == "result" or p.stage > self.stage or not self.depths[p] <= self.opened:
                 continue
             if not self._lazy(p) and self.scope.find((p, 0)) is None:
-                for copy in range(self.copies if self.is_vector(p) else 1):
+                for copy in range(self.copies if self.has_copies(p) else 1):
                     self.value(p, copy)
 
     def _lazy(self, p: Point) -> bool:
@@ -159,32 +157,36 @@ class Points:
         """Whether a point has a value for each lane."""
         return self.form.vector in self.depths[p]
 
+    def has_copies(self, p: Point) -> bool:
+        """Whether a point has a value for each copy."""
+        return self.beside in self.depths[p]
+
     def value(self, p: Point, copy: int = 0) -> Value:
         """The value of a point where we are; written now, if it is not yet."""
         stack = [p]
         while stack:
             top = stack[-1]
-            key = (top, copy if self.is_vector(top) else 0)
+            key = (top, copy if self.has_copies(top) else 0)
             if self.scope.find(key) is not None:
                 stack.pop()
                 continue
             missing = [
                 a
                 for a in top.args
-                if self.scope.find((a, copy if self.is_vector(a) else 0)) is None
+                if self.scope.find((a, copy if self.has_copies(a) else 0)) is None
             ]
             if missing:
                 stack += missing
                 continue
             self.scope.values[key] = self._write(top, copy)
             stack.pop()
-        found = self.scope.find((p, copy if self.is_vector(p) else 0))
+        found = self.scope.find((p, copy if self.has_copies(p) else 0))
         assert found is not None
         return found
 
     def _write(self, p: Point, copy: int) -> Value:
         f = self.f
-        args = [self.scope.find((a, copy if self.is_vector(a) else 0)) for a in p.args]
+        args = [self.scope.find((a, copy if self.has_copies(a) else 0)) for a in p.args]
         given = [a for a in args if a is not None]
         assert len(given) == len(args)
         if p.kind == "number":
@@ -219,6 +221,12 @@ class Points:
         v = self.form.vector
         return a.steps[v] if v is not None and v in self.opened else 0
 
+    def _copy_step(self, a: Address) -> int:
+        """How far neighbouring copies are apart in memory."""
+        if self.beside == self.form.vector:
+            return self.lanes * self.vector_step(a)
+        return a.steps[self.beside] if self.beside is not None else 0
+
     def _scalar_part(self, a: Address, copy: int) -> Value:
         """The part of a place that all lanes have in common."""
         f = self.f
@@ -226,8 +234,8 @@ class Points:
         for level, c in enumerate(a.steps):
             if c and level in self.opened:
                 total = total + self.loop_values[level] * c
-        if copy and self.vector_step(a):
-            total = total + copy * self.lanes * self.vector_step(a)
+        if copy:
+            total = total + copy * self._copy_step(a)
         for point, c in a.values:
             value = self.value(point, copy)
             if not value.lanes:
