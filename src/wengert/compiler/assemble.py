@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 
 _DEFECTS = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+STREAM = 32 << 20  # bytes that no cache holds
 SMALL = 40_000  # operations of a kernel; below it one thread is faster than two
 
 
@@ -124,11 +125,23 @@ def _write(made: Assembly, number: int, job: Job) -> None:
 def _write_nest(made: Assembly, number: int, job: Job, unit: NestUnit) -> None:
     stores = [Store(t, *unit.nest.roots[t]) for t in job.writes]
     form = finalise(unit.nest, stores, made.layout.strides, made.over)
+    form.streamed = _streamed(made, job, form)
     if form.after is not None:
         made.workspaces[number] = Workspace(workspace_of(form))
     for step in (form, form.after):
         if step is not None:
             _write_form(made, number, step)
+
+
+def _streamed(made: Assembly, job: Job, form: Form) -> frozenset[int]:
+    """Slots of results that are written past the cache: they are for the caller alone, and would
+    drive out what the job reads and writes, which is too much to stay."""
+    if sum(t.spec.nbytes for t in {*job.reads, *job.writes}) < STREAM:
+        return frozenset()
+    kept = {*made.over, *(t for j in made.jobs for t in j.reads)}
+    large = {t for t in job.writes if t in made.program.outputs and t.spec.nbytes >= STREAM // 8}
+    first = len(form.slots) - form.writes
+    return frozenset([i for i, t in enumerate(form.slots) if i >= first and t in large - kept])
 
 
 def _write_form(made: Assembly, number: int, form: Form) -> None:

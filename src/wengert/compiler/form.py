@@ -54,6 +54,7 @@ class Form:
         which writes over what they read
     partial : what is reduced across the outer loops: made here, or joined here
     after : the form of a second step, which joins the partial results of this one
+    streamed : slots that are written past the cache
     """
 
     sizes: tuple[int, ...]
@@ -71,6 +72,7 @@ class Form:
     before: dict[int, list[Point]]  # by a store's number: loads of what it writes over
     partial: Partial | None = None
     after: Form | None = None
+    streamed: frozenset[int] = frozenset()
 
     @property
     def kind(self) -> str:
@@ -441,5 +443,5 @@ def signature(form: Form, dtypes_of: Mapping[Term, DType]) -> tuple[Any, ...]:
             for r in q.reduces
         )
         partial = across, q.blocks, address(q.place), q.across, q.inner
-    loops = form.sizes, form.vector, form.reduced
+    loops = form.sizes, form.vector, form.reduced, form.streamed
     return *loops, points, reduces, stores, checks, slots, before, partial

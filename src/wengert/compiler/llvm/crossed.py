@@ -114,7 +114,7 @@ class Crossed(Writer):
             start = block * partial.blocks.size
             self._rows(start, f.smin(start + partial.blocks.size, partial.blocks.rows))
             self._leave(outer)
-        f.ret()
+        self._end()
 
     def _stand_at(self, loops: Sequence[int], position: Value) -> None:
         """Let loops stand at a position of all of them together."""

@@ -22,6 +22,7 @@ from typing import Union
 
 from wengert.compiler.llvm.types import (
     I1,
+    I32,
     I64,
     PTR,
     alignment,
@@ -30,6 +31,7 @@ from wengert.compiler.llvm.types import (
     lanes_of,
     literal,
     mangled,
+    size_of,
     vector,
 )
 
@@ -169,6 +171,16 @@ class Module:
         i = len(self.metadata)
         self.metadata.append(f"!{i} = distinct !{{!{i}, {NO_UNROLL}}}")
         return f", !llvm.loop !{i}"
+
+    def streaming(self) -> str:
+        """Metadata of stores that go past the cache."""
+        entry = "!{i32 1}"
+        for line in self.metadata:
+            if line.endswith(f"= {entry}"):
+                return f", !nontemporal {line.split(' ', 1)[0]}"
+        i = len(self.metadata)
+        self.metadata.append(f"!{i} = {entry}")
+        return f", !nontemporal !{i}"
 
     def text(self) -> str:
         """The module as LLVM reads it."""
@@ -367,6 +379,25 @@ class Function:
             f"call {type} @{name}(ptr align {alignment(type)} {address}, {mask.type} {mask}, "
             f"{type} {fill})",
         )
+
+    def streamed_store(self, x: Value, address: Value) -> None:
+        """Write a vector of at least 16 bytes to an address that is a multiple of 16, past the
+        cache; a `fence` must follow before others read it."""
+        lanes = max(1, 16 // size_of(x.type))
+        for at in range(0, x.lanes, lanes):
+            part = self.shuffle(x, None, range(at, at + lanes))
+            where = self.at(address, at, x.element)
+            self.store(part, where, 16, self.module.streaming())
+
+    def fetch(self, address: Value, index: int, type: str) -> None:
+        """Let entry `index` from an address on, if there is one, come to the second cache."""
+        self.module.declare("llvm.prefetch.p0", "void", [PTR, I32, I32, I32])
+        where = self.op(PTR, f"getelementptr {type}, ptr {address}, i64 {index}")
+        self.write(f"call void @llvm.prefetch.p0(ptr {where}, i32 0, i32 2, i32 1)")
+
+    def fence(self) -> None:
+        """All that is written here is there before what follows."""
+        self.write("fence seq_cst")
 
     def masked_store(self, x: Value, address: Value, mask: Value) -> None:
         """Store the lanes of the mask; the rest of the memory is not touched."""

@@ -48,7 +48,12 @@ class Writer(Points):
                 self._inside_kept()
         else:
             self._open_outer(outer)
-        f.ret()
+        self._end()
+
+    def _end(self) -> None:
+        if self.form.streamed:
+            self.f.fence()
+        self.f.ret()
 
     def _open_outer(self, outer: list[int]) -> None:
         """The loops around the vector loop of a map or row; the threads share the outer ones."""

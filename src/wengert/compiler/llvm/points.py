@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,12 @@ from wengert.compiler.kernels.base import address, step
 from wengert.compiler.llvm import convert, spread
 from wengert.compiler.llvm.emit import Module, Value
 from wengert.compiler.llvm.scalars import Scalars
-from wengert.compiler.llvm.types import I1, I64, computed, stored, vector
+from wengert.compiler.llvm.types import I1, I64, computed, size_of, stored, vector
 from wengert.compiler.nest import Point
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
+
+FAR = 1 << 21  # bytes of an array that must come from memory
 
 
 class Scope:
@@ -43,6 +46,7 @@ class Points:
         self.lanes = self._lanes()
         count = len(form.slots) + len(form.checks) + (form.partial is not None)
         self.base = [address(self.f, self.args, i) for i in range(count)]
+        self.aligned = self._all_aligned()
         self.depths = {p: form.depth(p) for p in form.points}
         self.loop_values: dict[int, Value] = {}
         self.scope = Scope()
@@ -52,6 +56,7 @@ class Points:
         self.beside = form.vector
         self.opened: set[int] = set()
         self.stage = 0
+        self.read_in: dict[Point, list[int]] = {}  # the passes that read an entry
 
     def _lanes(self) -> int:
         """Lanes of the vectors: sixteen, or eight where all that is written takes eight bytes."""
@@ -61,6 +66,15 @@ class Points:
         if all(d.itemsize == 8 for d in written):
             return 8
         return 16
+
+    def _all_aligned(self) -> Value:
+        """Whether all arrays that are written past the cache start at a multiple of 16 bytes."""
+        f = self.f
+        together = f.i64(0)
+        for slot in sorted(self.form.streamed):
+            place = f.op(I64, f"ptrtoint ptr {self.base[slot]} to i64")
+            together = place if together.name == "0" else together | place
+        return f.compare("eq", together & 15, 0) if self.form.streamed else f.i64(0)
 
     # -- stores ------------------------------------------------------------------------------
 
@@ -126,6 +140,11 @@ class Points:
         if vector_step == 1:
             if self.mask is not None:
                 f.masked_store(value, where, self.mask)
+            elif self._is_streamed(at):
+                with f.choice(self.aligned) as labels:
+                    f.streamed_store(value, where)
+                    f.otherwise(labels)
+                    f.store(value, where)
             else:
                 f.store(value, where)
             return
@@ -136,6 +155,14 @@ class Points:
             else:
                 with f.when(f.extract(self.mask, lane)):
                     f.store(f.extract(value, lane), there)
+
+    def _is_streamed(self, at: Address) -> bool:
+        """Whether a store goes past the cache: it does in whole pieces of 16 bytes."""
+        if at.slot not in self.form.streamed:
+            return False
+        size = size_of(stored(self.slot_dtypes[at.slot]))
+        steps = [c for i, c in enumerate(at.steps) if i != self.form.vector]
+        return not at.values and all(c * size % 16 == 0 for c in (*steps, at.const))
 
     # -- values ------------------------------------------------------------------------------
 
@@ -307,6 +334,7 @@ class Points:
                     )
                 return self._from_memory(f.splat(f.load(t, where), self.lanes), dtype)
             if mask is None:
+                self._fetch_ahead(p, a, where, t)
                 return self._from_memory(f.load(wide, where), dtype)
             return self._from_memory(f.masked_load(wide, where, mask), dtype)
         offsets = self._index(a, copy, True)
@@ -316,6 +344,19 @@ class Points:
         )
         every = mask if mask is not None else f.constant(vector(self.lanes, I1), True)
         return self._from_memory(f.gather(wide, spots, every), dtype)
+
+    def _fetch_ahead(self, p: Point, a: Address, where: Value, t: str) -> None:
+        """While a row is read again, from the cache, let the next one come from memory."""
+        form = self.form
+        kept = [i for i in range(len(form.sizes)) if i not in form.reduced]
+        step = a.steps[kept[-1]] if form.kind == "row" and kept else 0
+        if not step or math.prod(form.sizes) * size_of(t) < FAR:
+            return
+        stages = self.read_in.setdefault(p, [])
+        if self.stage not in stages:
+            stages.append(self.stage)
+        if len(stages) == 2:
+            self.f.fetch(where, step, t)
 
     def _is_spread(self, a: Address) -> bool:
         """Whether the lanes' entries are neither all one nor next to each other."""
