@@ -27,7 +27,8 @@ from wengert.core.index import strides_of
 @dataclass
 class Wishes:
     """What could not be had as the program stands: terms that must be stored by other means (no
-    kernel gives them, or none can read them unless they are), those that must be row-major, and
+    kernel gives them, none can read them unless they are, or no nest adds them up on its way as
+    its arrays lie), those that must be row-major, and
     results that lie as nobody can read them."""
 
     stored: set[Term] = field(default_factory=set)
