@@ -93,7 +93,8 @@ def sum_instead(b: Builder, t: Term) -> Term | None:
 @rule("contract")
 def contract_before_broadcast(b: Builder, t: Term) -> Term | None:
     """Along an axis that one operand was broadcast to, all its entries are the same: the other
-    operand is summed along it first, or the result is broadcast."""
+    operand is summed along it first, or the result is broadcast. (With ∞ for x, x·y₁ + x·y₂ can be
+    NaN where x·(y₁ + y₂) is infinite.)"""
     for i in range(2):
         wide = t.args[i]
         if wide.name == "broadcast_to" and t.size and wide.size:
