@@ -277,6 +277,15 @@ def test_rows_of_vmap_may_have_dropout_of_their_own() -> None:
         assert (kept[0] == kept[1]).all() == (randomness == "same")
 
 
+def test_a_scale_that_is_learnt() -> None:
+    q, k, v, _ = map(wg.asarray, arrays((2,), 40, 44, 8, 8, np.float64))
+    scale = wg.asarray(0.4, dtype="float64")
+    f = lambda s: wave(F.scaled_dot_product_attention(q, k, v, scale=s))
+    g = lambda s: wave(F.attention_weights(q, k, scale=s) @ v)
+    close(wg.jit(wg.grad(f))(scale), wg.grad(g)(scale), 1e-11)
+    close(wg.jit(lambda: f(np.float32(0.5)))(), g(0.5), 1e-12)
+
+
 def test_probabilities_at_the_ends() -> None:
     q, k, v, _ = map(wg.asarray, arrays((2,), 40, 44, 8, 8))
     assert not F.scaled_dot_product_attention(q, k, v, dropout_p=1.0).numpy().any()

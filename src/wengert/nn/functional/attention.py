@@ -7,6 +7,7 @@ heads.
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -99,12 +100,16 @@ def _fused(
     mask: Any,
     dropout_p: float,
     is_causal: bool,
-    scale: float | None,
+    scale: Any,
     generator: Any,
 ) -> Tensor | None:
     """Attention as one op, which never has all weights in memory; None where it is not for it."""
     if is_causal and mask is not None:
         return None
+    if scale is None:
+        scale = 1.0 / math.sqrt(q.shape[-1]) if q.shape[-1] else 1.0
+    elif not isinstance(scale, Real):  # a tensor, perhaps learnt
+        q, scale = q * scale, 1.0
     dtype = q.dtype
     if k.dtype != dtype or v.dtype != dtype or not (q.shape[-1] and v.shape[-1]):
         return None
@@ -128,7 +133,7 @@ def _fused(
         given += found
     out, _ = attention(
         *given,
-        scale=1.0 / math.sqrt(q.shape[-1]) if scale is None else float(scale),
+        scale=float(scale),
         causal=bool(is_causal),
         masked=mask is not None,
         dropout=float(dropout_p),
