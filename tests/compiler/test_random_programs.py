@@ -24,6 +24,7 @@ from wengert.compiler.function import traced_program
 from wengert.compiler.ir import Program
 from wengert.compiler.native import Native
 from wengert.compiler.simplify import simplify
+from wengert.core import dtypes
 from wengert.core.spec import Spec
 
 Array = np.ndarray[Any, Any]
@@ -179,17 +180,37 @@ def _crossed_rows(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
     return [x / (size + 1.0) + y, wg.sin(y) * shift + x]
 
 
-def _entry_for_no_lane() -> tuple[Callable[..., list[wg.Tensor]], tuple[Array, ...]]:
+Found = tuple[Callable[..., list[wg.Tensor]], tuple[Array, ...]]
+
+
+def _recipe(specs: Sequence[Spec], steps: Sequence[tuple[Any, ...]], order: int, s: int) -> Found:
+    recipe = Recipe(tuple(specs), tuple(steps), order, s, special=False)
+    return recipe.function(), tuple(recipe.arrays())
+
+
+def _entry_for_no_lane() -> Found:
     """An entry that all lanes read, or none of them: where none does it may be nowhere."""
-    steps = (
+    steps = [
         ("along diff", 0, 0, 320),
         ("reduce kept", 1, 0, 350),
         ("one pool", 0, 0, 113),
         ("view cut", 2, 0, 624),
         ("along cumprod", 4, 0, 90),
-    )
-    recipe = Recipe((Spec((16, 4, 7), np.dtype(np.float64)),), steps, 2, 138, False)
-    return recipe.function(), tuple(recipe.arrays())
+    ]
+    return _recipe([Spec((16, 4, 7), dtypes.float64)], steps, 2, 138)
+
+
+def _maxima_of_halves() -> Found:
+    """A maximum that is rounded when it is stored, and what it is the maximum of, which is not."""
+    steps = [
+        ("two loop", 177, 156, 834),
+        ("reduce max", 179, 0, 71),
+        ("view windows", 33, 282, 401),
+        ("view padded", 522, 80, 359),
+        ("unary neg", 62, 119, 0),
+    ]
+    halves = [Spec((1, 1, 1), dtypes.bfloat16), Spec((), dtypes.bfloat16)]
+    return _recipe([*halves, Spec((1, 128, 1, 1), dtypes.float32)], steps, 1, 2612)
 
 
 def _rows_of_three(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
@@ -204,7 +225,7 @@ def _rows_of_three(x: wg.Tensor, y: wg.Tensor) -> list[wg.Tensor]:
     return [joined, wg.sin(joined)]
 
 
-FOUND: dict[str, tuple[Callable[..., list[wg.Tensor]], tuple[Array, ...]]] = {
+FOUND: dict[str, Found] = {
     "a join of a join": (_join_of_a_join, (drawn(4, 5, 4), drawn(4, 5, 4))),
     "a stack of numbers": (_stack_of_numbers, (drawn(), drawn())),
     "a kernel of a part": (_kernel_of_a_part, (drawn(16, 3, 6, 4), drawn(2, 3, 3, 3))),
@@ -218,6 +239,7 @@ FOUND: dict[str, tuple[Callable[..., list[wg.Tensor]], tuple[Array, ...]]] = {
     "nothing joined": (_nothing_joined, (drawn(0, 3), drawn(2, 3))),
     "nothing added": (_nothing_added, (drawn(0, 3), drawn(0, 3))),
     "an entry for no lane": _entry_for_no_lane(),
+    "maxima of halves": _maxima_of_halves(),
     "rows of three": (_rows_of_three, (np.ones((4, 3)), np.ones(3))),
     "few lanes left": (_few_lanes_left, (drawn(8, 3, 33), drawn(8, 3, 1))),
 }

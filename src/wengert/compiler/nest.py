@@ -160,10 +160,15 @@ class Builder:
                 raise Conflict("a term of this nest is needed at another position")
             if self.nest.is_across(known[1]):
                 raise Conflict("a result that is there only when the nest has run")
-            return known[1]
+            return self._as_stored(known[1])
         if self.stored(term):
             return self.load(term, index)
         return self.compute(term, index)
+
+    def _as_stored(self, x: Point) -> Point:
+        """A result of this nest as the others read it: a half is rounded. A term is one number
+        wherever it is used, so that the entry that is the maximum equals the maximum."""
+        return self.apply(_rounded, x, dtype=x.dtype) if _is_half(x.dtype) else x
 
     def compute(self, term: Term, index: Indices) -> Point:
         """The same for a term that is computed here."""
@@ -409,6 +414,14 @@ def _fed(k: Any, x: Any, position: Any, rule: Reduction) -> Any:
     if x.lanes and not position.lanes:
         position = k.f.splat(position, x.lanes)
     return rule.finish(k, rule.feed(k, x, position))
+
+
+def _is_half(dtype: DType) -> bool:
+    return dtypes.is_float(dtype) and dtype.itemsize == 2
+
+
+def _rounded(k: Any, x: Any) -> Any:
+    return k.rounded(x)
 
 
 def floor_divide(k: Any, x: Any, n: int) -> Any:

@@ -3,7 +3,8 @@
 A result of the forward pass that the backward pass reads as well would stand in memory all the time
 in between. Where it is an element-wise expression of arrays that stay for the backward pass anyway,
 or of a few numbers (random bits: a function of key and counter), the backward pass gets a copy of
-its own of the expression. Values do not change: the same instructions run on the same operands.
+its own of the expression. Values do not change: the same instructions run on the same operands, and
+a half is rounded where it was stored.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Container
 
 from wengert.compiler.fuse import expressions
-from wengert.compiler.ir import Program, Term
+from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.units import is_late
+from wengert.core import dtypes
 from wengert.core.lowering import Native
 
 COST = 150  # instructions that are repeated
@@ -68,7 +70,8 @@ class _Pass:
         args = tuple([self.made[a] for a in term.args])
         if args == term.args and not self._is_worth_it(term):
             return term
-        return _late(term, args)
+        again = _late(term, args)
+        return _as_stored(again) if term in self.found.roots else again
 
     def _is_kept(self, term: Term) -> bool:
         """Whether the backward pass reads a term that the forward pass has stored."""
@@ -101,3 +104,11 @@ def _late(term: Term, args: tuple[Term, ...]) -> Term:
     """A term again, as part of the backward pass."""
     origins = tuple([(code, at, module, "backward") for code, at, module, _ in term.origins])
     return Term(term.op, args, term.params, term.specs, origins)
+
+
+def _as_stored(term: Term) -> Term:
+    """A term rounded to its dtype, if that is a half; in registers it need not be."""
+    if not (dtypes.is_float(term.dtype) and term.dtype.itemsize == 2):
+        return term
+    wide = apply("cast", term, origins=term.origins, dtype=dtypes.float32)
+    return apply("cast", wide, origins=term.origins, dtype=term.dtype)

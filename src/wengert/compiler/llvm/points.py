@@ -233,7 +233,10 @@ class Points:
             return convert.cast(self.scalars(source, p.dtype), given[0], source, p.dtype)
         rule, params = p.info
         operand = next((a.dtype for a in p.args if a.dtype != dtypes.bool), dtypes.bool)
-        found: Value = rule(self.scalars(operand, p.dtype), *given, **params)
+        k = self.scalars(operand, p.dtype)
+        if p.dtype == dtypes.bool:  # what is compared is what memory would hold
+            given = [x if x.element == I1 else k.rounded(x) for x in given]
+        found: Value = rule(k, *given, **params)
         return found
 
     def scalars(self, dtype: DType, result: DType) -> Scalars:
