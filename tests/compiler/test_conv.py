@@ -14,7 +14,7 @@ from wengert.compiler.kernels.base import address
 from wengert.compiler.kernels.conv import KINDS
 from wengert.compiler.llvm import build
 from wengert.compiler.llvm.build import Target
-from wengert.compiler.llvm.emit import Function, Module, Value
+from wengert.compiler.llvm.emit import Function, Module, Operand, Value
 from wengert.core import dtypes
 
 # Each is batch, channels, filters, spatial sizes, kernel, and the rest.
@@ -327,7 +327,7 @@ def test_bad_weight_at_the_border() -> None:
 # -- epilogue, modules, other machines ------------------------------------------------------------
 
 
-def bias_and_relu(f: Function, args: Value, row: Value, column: Value, columns: int) -> None:
+def bias_and_relu(f: Function, args: Value, row: Value, column: Value, columns: Operand) -> None:
     """y ← max(y + bias, 0), and how often each pixel of each channel was visited, at ends."""
     out, bias, visits, width = (address(f, args, i) for i in (2, 4, 5, 6))
     full = f.load("i64", width)

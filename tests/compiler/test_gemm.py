@@ -20,7 +20,7 @@ from wengert.compiler.kernels.gemm_problem import problem
 from wengert.compiler.kernels.gemm_small import is_small
 from wengert.compiler.llvm import build
 from wengert.compiler.llvm.arithmetic import abilities
-from wengert.compiler.llvm.emit import Function, Module, Value
+from wengert.compiler.llvm.emit import Function, Module, Operand, Value
 from wengert.compiler.llvm.types import F32
 from wengert.core import dtypes
 
@@ -444,9 +444,9 @@ def test_nothing_to_add_gives_zeros_and_nothing_to_compute_no_step() -> None:
 def bias_relu(n: int) -> Any:
     """An epilogue: c = max(c + bias, 0) and a count of how often each entry was seen."""
 
-    def write(f: Function, args: Value, row: Value, column: Value, columns: int) -> None:
+    def write(f: Function, args: Value, row: Value, column: Value, columns: Operand) -> None:
         c, bias, seen = address(f, args, 2), address(f, args, 4), address(f, args, 5)
-        for j in range(columns):
+        with f.loop(0, columns) as j:
             place = row * n + column + j
             x = f.load(F32, f.at(c, place, F32)) + f.load(F32, f.at(bias, column + j, F32))
             f.store(f.select(f.compare("ogt", x, 0.0), x, 0.0), f.at(c, place, F32))

@@ -85,7 +85,7 @@ def test_lines_name_the_users_lines() -> None:
     assert re.search(rf"kernel contract: .*{HERE}:{first + 1}$", found.jobs, re.M)
     assert re.search(rf"= tanh\(v\d+\) +# .*{HERE}:{first + 1}\b", found.jobs, re.M)
     assert re.search(rf"kernel contract: .*{HERE}:{first + 1} \(backward\)$", found.jobs, re.M)
-    assert re.search(rf"at +\d+ .* contract float32\[40,20\].*{HERE}:{first + 1}", found.memory)
+    assert re.search(rf"at +\d+ .* mul float32\[40,20\].*{HERE}:{first + 1}", found.memory)
     assert re.search(rf"kernel_0\(.*all threads|one thread.*{HERE}:{first + 1}", found.steps)
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from wengert.compiler.assembled import Assembled, LibraryCall, Piece, Repeat, Slot
+from wengert.compiler.epilogues import FIRST
 from wengert.compiler.form import Form, finalise, signature
 from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.kernel_calls import MAKERS
@@ -20,6 +21,7 @@ from wengert.compiler.layout import Layout
 from wengert.compiler.llvm.crossed import emit_nest, workspace_of
 from wengert.compiler.llvm.emit import Module
 from wengert.compiler.llvm.nests import SERIAL, work_of
+from wengert.compiler.llvm.pieces import Epilogue
 from wengert.compiler.nest import Check, Store
 from wengert.compiler.refusals import unwritten
 from wengert.compiler.remat import rematerialise
@@ -50,8 +52,7 @@ class Assembly(Assembled):
     @cached_property
     def over(self) -> dict[Term, Term]:
         """The outputs that are written over inputs, and those."""
-        aliases = self.program.aliases
-        return {self.program.outputs[o]: self.program.inputs[i] for o, i in aliases.items()}
+        return self.program.over
 
 
 def assemble(program: Program, around: Assembly | None = None) -> Assembly:
@@ -162,16 +163,23 @@ def _write_form(made: Assembly, number: int, form: Form) -> None:
 def _write_kernel(made: Assembly, number: int, job: Job) -> None:
     (term,) = job.unit.roots
     call = made.layout.calls[term]
-    if call.kernel not in made.names:
-        name = f"kernel_{len(made.names)}"
-        made.names[call.kernel] = call.kernel.emit(made.module, name)
     slots = [Slot(t, start) for t, start in call.reads]
-    results, spare = _results(term, job)
+    results, spare = _results(made.layout.carriers.get(term, term), job)
+    slots += [*results, Slot(None, spare)]
     workspace = call.kernel.workspace
     made.workspaces[number] = Workspace(spare + padded(workspace.shared), workspace.per_thread)
-    slots += [*results, Slot(None, spare)]
-    small = _work(term) < SMALL
-    for phase in made.names[call.kernel]:
+    form = made.layout.epilogue_form(job)
+    key: Any = call.kernel
+    if form is not None:
+        slots += [Slot(made.layout.carriers.get(t, t)) for t in form.slots]
+        key = key, signature(form, {t: t.dtype for t in form.slots})
+    if key not in made.names:
+        name = f"kernel_{len(made.names)}"
+        kinds = [t.dtype for t in form.slots] if form else []
+        then = Epilogue(form, kinds, FIRST) if form else None
+        made.names[key] = call.kernel.emit(made.module, name, then)
+    small = _work(term) + (work_of(form) if form else 0) < SMALL
+    for phase in made.names[key]:
         made.pieces.append(Piece(number, phase.name, slots, phase.serial or small))
 
 

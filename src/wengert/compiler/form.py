@@ -150,6 +150,22 @@ def finalise(
     return form
 
 
+def by_rows(
+    nest: Nest,
+    stores: Sequence[Store],
+    strides: Placed,
+    over: Mapping[Term, Term],
+    pieces: tuple[list[int], list[int]],
+) -> Form:
+    """The form of a nest that goes over the rows of a kernel's result: some of its dimensions, in
+    order, make up a row's number, the others that of a column."""
+    points, _ = _needed(nest, stores)
+    rows, columns = pieces
+    found = _Flattening(nest, points, [], stores, strides, [*rows, *columns], False)
+    found.first_column = columns[0]
+    return _written(found, over)
+
+
 def _crossed(
     crossing: Crossing,
     points: list[Point],
@@ -290,6 +306,7 @@ class _Flattening:
         self.strides, self.columns, self.crossing = strides, columns, crossing
         self.across = crossing.across if crossing is not None else frozenset[int]()
         self.order = order if crossing is not None else self._grouped(order)
+        self.first_column: int | None = None  # starts a loop of its own
 
     def _grouped(self, order: list[int]) -> list[int]:
         """Outer dimensions first, then the reduced ones (inside of the vector loop's, if that is
@@ -354,6 +371,8 @@ class _Flattening:
 
     def _joins(self, a: int, b: int, places: list[Index]) -> bool:
         if any((a in among) != (b in among) for among in (self.nest.reduced, self.across)):
+            return False
+        if b == self.first_column:
             return False
         n = self.nest.dims[b]
         return all(p.coefficient(a) == p.coefficient(b) * n for p in places)

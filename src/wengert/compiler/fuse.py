@@ -9,7 +9,8 @@ Terms become *units* of work, in an order in which they can run:
 A term that is element-wise, a view or an indexed read is computed where it is needed, again in each
 nest that needs it, unless that costs more than to store it once. Then it is a *root*: it belongs to
 one nest, which stores it if another unit needs it. A root joins the nest of what it reads when both
-run over the same positions and nothing in between must happen first.
+run over the same positions and nothing in between must happen first. What is computed from the
+result of a kernel, entry by entry, joins the kernel (`epilogues`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from wengert.compiler.epilogues import check_pieces, may_follow, opened
 from wengert.compiler.ir import Program, Term
 from wengert.compiler.llvm.weight import weight
 from wengert.compiler.nest import Builder, Conflict, Nest
@@ -51,11 +53,12 @@ ARRAYS = 8  # that one expression reads
 POINTS = 160  # of one nest that takes in more roots
 TURN = 4  # units before the backward pass that it may still join
 NEIGHBOURS = 4  # nests that a root is tried with
+MOST_USERS = 64  # of a kernel's result that are looked through
 
 
 def fuse(program: Program, makers: Container[str], forced: set[Term]) -> Units:
     """Divide a program into units. `makers` names the kernels that there are; `forced` are terms
-    that must stand in memory, and terms are added to it."""
+    that must stand in memory and join no kernel, and terms are added to it."""
     while True:
         try:
             return _Fusion(program, makers, forced).run()
@@ -100,6 +103,7 @@ class _Fusion:
         self.users = program.users()
         self.outputs = set(program.outputs)
         self.fusible = {t for t in self.terms if is_fusible(t)}
+        self.updates = set(program.over)
         self.cost: dict[Term, int] = {}
         self.depth: dict[Term, int] = {}
         self.expense: dict[Term, int] = {}  # the same of each, stored or not
@@ -261,26 +265,64 @@ class _Fusion:
             self.turn = min(self.turn, len(self.found.units))
         for number in self._candidates(term, needed):
             unit = self.found.units[number]
-            if not isinstance(unit, NestUnit) or not self._may_join(number, needed):
+            nest = self._open(unit, term)
+            if nest is None or not self._may_join(number, needed):
                 continue
             if late and not is_late(unit.roots[0]) and number < self.turn - TURN:
                 continue  # the backward pass would be served early, and memory held for it
-            if self._join(unit, term):
-                self._joined(unit, term, needed)
+            if self._join(nest, term):
+                self._joined(unit, nest, term, needed)
                 return
         self._new_nest(term, needed)
 
+    def _open(self, unit: Unit, term: Term) -> NestUnit | None:
+        """The nest of a unit that a root may join."""
+        if isinstance(unit, KernelUnit):
+            if not may_follow(unit, term) or term in self.forced or term in self.updates:
+                return None
+            found = unit.epilogue or opened(unit, self._stored)
+            return found if self._is_alone(term, found) and not self._is_shared(term) else None
+        return unit if isinstance(unit, NestUnit) else None
+
+    def _is_alone(self, term: Term, nest: NestUnit) -> bool:
+        """Whether no other root of the same pass is computed from what a kernel gives: a nest of
+        their own would read it, and all else that they have in common, once for all of them."""
+        late, seen = is_late(term), set(nest.roots)
+        stack = [user for root in nest.roots for user in self.users[root]]
+        while stack:
+            user = stack.pop()
+            if user is term or user in seen or is_late(user) != late:
+                continue
+            if user in self.roots or len(seen) > MOST_USERS:
+                return False
+            seen.add(user)
+            stack += self.users[user]
+        return True
+
+    def _is_shared(self, term: Term) -> bool:
+        """Whether something dear in a root's expression is part of others of the same pass, too."""
+        late, inside, stack = is_late(term), {term}, list(term.args)
+        while stack:
+            found = stack.pop()
+            if found not in inside and found not in self.roots and found.op is not None:
+                inside.add(found)
+                stack += found.args
+        dear = [t for t in inside if t is not term and self.cost[t] >= SPREAD]
+        return any(u not in inside and is_late(u) == late for t in dear for u in self.users[t])
+
     def _candidates(self, term: Term, needed: set[int]) -> list[int]:
-        """Nests that a root may join: those whose results it reads, then those that read the same
-        arrays, which then need to be read only once."""
+        """Units that a root may join: nests whose results it reads, then those that read the same
+        arrays, which then need to be read only once; then kernels."""
         found = sorted(needed, reverse=True)[:NEIGHBOURS]
+        kernels = [n for n in found if isinstance(self.found.units[n], KernelUnit)]
+        found = [n for n in found if n not in kernels]
         shape = term.args[0].shape if is_reduction(term) else term.shape
         for leaf in self._leaves(term.args):
             if leaf.size * 2 > prod(shape):
                 found += reversed(self.readers.get(leaf, ())[-NEIGHBOURS:])
         if prod(shape) == 1:
             found += self.scalars[:-NEIGHBOURS:-1]
-        return list(dict.fromkeys(found))
+        return [*dict.fromkeys(found), *kernels]
 
     def _leaves(self, terms: Iterable[Term]) -> list[Term]:
         """The terms in memory that an expression of these terms reads."""
@@ -308,10 +350,13 @@ class _Fusion:
         """No other source of the root may itself depend on the nest."""
         return all(d == number or not self.reach[d] >> number & 1 for d in needed)
 
-    def _joined(self, unit: NestUnit, term: Term, needed: set[int]) -> None:
-        unit.roots.append(term)
+    def _joined(self, unit: Unit, nest: NestUnit, term: Term, needed: set[int]) -> None:
+        nest.roots.append(term)
         self.found.home[term] = unit
-        self._reads(unit, term)
+        if isinstance(unit, KernelUnit):
+            unit.epilogue = nest
+        else:
+            self._reads(nest, term)
         fresh = needed - self.deps[unit.number] - {unit.number}
         if not fresh:
             return
@@ -388,7 +433,8 @@ class _Fusion:
             if len(dims) > 10:
                 return False
             builder = Builder(Nest(dims), self._stored)
-            fresh = NestUnit(unit.number, [], builder, unit.shape, identity(dims, unit.shape))
+            space = identity(dims, unit.shape)
+            fresh = NestUnit(unit.number, [], builder, unit.shape, space, given=unit.given)
             try:
                 for root in [*unit.roots, term]:
                     self._again(fresh, root)
@@ -411,8 +457,11 @@ class _Fusion:
         add_root(unit, root, index, self.forced)
 
     def _check(self, unit: NestUnit) -> None:
-        """Several passes over something long are worth it only if threads can share them."""
+        """Several passes over something long are worth it only if threads can share them; and an
+        epilogue sees pieces of a result."""
         nest = unit.nest
+        if unit.given is not None:
+            check_pieces(unit)
         if not nest.reduced:
             return
         outer = prod(n for d, n in enumerate(nest.dims) if d not in nest.reduced)

@@ -162,6 +162,11 @@ class Program:
         as possible; inputs that are not needed are left out."""
         return in_order(self.outputs)
 
+    @property
+    def over(self) -> dict[Term, Term]:
+        """The outputs that are written over inputs, and those."""
+        return {self.outputs[o]: self.inputs[i] for o, i in self.aliases.items()}
+
     def users(self) -> dict[Term, list[Term]]:
         """For each term those that take it as an operand (as often as they do)."""
         found: dict[Term, list[Term]] = {t: [] for t in self.terms}

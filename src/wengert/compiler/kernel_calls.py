@@ -17,7 +17,7 @@ from typing import Any
 
 from wengert.compiler.form import Strides
 from wengert.compiler.ir import Term
-from wengert.compiler.kernels.base import Array, Kernel
+from wengert.compiler.kernels.base import Array, Grid, Kernel
 from wengert.compiler.operands import Operand, Part, operand
 from wengert.core import dtypes
 from wengert.core.index import strides_of
@@ -52,12 +52,14 @@ class NoKernel(Exception):
 @dataclass
 class Call:
     """A kernel, the terms that it reads (with the entry at which each starts), and the steps of
-    what it writes; for a term with several results those of each."""
+    what it writes; for a term with several results those of each. And how an epilogue would go
+    through the result, if the kernel takes one."""
 
     kernel: Kernel
     reads: list[tuple[Term, int]]
     strides: Strides
     results: tuple[Strides, ...] = ()
+    grid: Grid | None = None
 
 
 @dataclass
@@ -119,7 +121,7 @@ def contraction(term: Term, site: Site) -> Call:
     )
     if 1 not in (gemm.c[-1], gemm.c[-2]) and max(rows.size, columns.size) > 1:
         raise NeedsFreedom
-    return Call(gemm, [(x.base, x.start), (y.base, y.start)], out)
+    return Call(gemm, [(x.base, x.start), (y.base, y.start)], out, grid=gemm.grid)
 
 
 @dataclass
@@ -268,7 +270,8 @@ def convolution(term: Term, site: Site) -> Call:
     arrays[place] = _array(term, place, steps)
     how = {key: term.params[key] for key in ("stride", "padding", "dilation", "groups")}
     how["winograd"] = allowed()
-    return Call(Convolution(kind, arrays["x"], arrays["w"], arrays["y"], **how), reads, steps)
+    made = Convolution(kind, arrays["x"], arrays["w"], arrays["y"], **how)
+    return Call(made, reads, steps, grid=made.grid)
 
 
 def channels_last(ndim: int) -> tuple[int, ...]:

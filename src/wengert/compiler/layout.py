@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from wengert.compiler.form import Strides, loop_order, runs_along_columns
+from wengert.compiler.epilogues import Pieces, carrier_of, fits, form_of, order_of, pieces_of
+from wengert.compiler.form import Form, Strides, loop_order, runs_along_columns
 from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.kernel_calls import (
     MAKERS,
@@ -19,7 +20,7 @@ from wengert.compiler.kernel_calls import (
     Site,
 )
 from wengert.compiler.nest import Conflict, Store
-from wengert.compiler.schedule import Job, copied, copy_job
+from wengert.compiler.schedule import Job, copied, copy_job, followed
 from wengert.compiler.units import KernelUnit, LibraryUnit, NestUnit
 from wengert.core.index import strides_of
 
@@ -27,8 +28,8 @@ from wengert.core.index import strides_of
 @dataclass
 class Wishes:
     """What could not be had as the program stands: terms that must be stored by other means (no
-    kernel gives them, none can read them unless they are, or no nest adds them up on its way as
-    its arrays lie), those that must be row-major, and
+    kernel gives them, none can read them unless they are, no nest adds them up on its way as its
+    arrays lie, or no kernel can compute them from its result), those that must be row-major, and
     results that lie as nobody can read them."""
 
     stored: set[Term] = field(default_factory=set)
@@ -51,6 +52,8 @@ class Layout:
         self.program = program
         self.known: dict[Term, Strides] = {}
         self.calls: dict[Term, Call] = {}
+        self.pieces: dict[Term, Pieces] = {}  # of what kernels give to their epilogues
+        self.carriers: dict[Term, Term] = {}  # where that stands, if it is not kept
         self.wishes = Wishes()
         self.copies: dict[Any, Term] = {}  # by what is copied, and how
         self.users = program.users()
@@ -59,8 +62,9 @@ class Layout:
         self.stored = {*program.inputs}
         for job in jobs:
             self.stored.update(job.writes)
-            if isinstance(job.unit, NestUnit):
-                reads = [a.term for a in job.unit.nest.reads if a.shape is not None]
+            nest = job.unit.epilogue if isinstance(job.unit, KernelUnit) else job.unit
+            if isinstance(nest, NestUnit):
+                reads = [a.term for a in nest.nest.reads if a.shape is not None]
                 self.read_row_major.update(reads)
             elif isinstance(job.unit, LibraryUnit):
                 self.read_row_major.update(job.reads)
@@ -136,8 +140,47 @@ class Layout:
         self.known[term] = call.strides
         for t in _picks(job):
             self.known[t] = call.results[t.params["index"]]
-        job.reads[:] = dict.fromkeys(t for t, _ in call.reads)
+        job.reads[:] = dict.fromkeys([*(t for t, _ in call.reads), *followed(unit, job.writes)])
+        if job.follow and not self._place_epilogue(job, unit, call):
+            self.wishes.stored.update(job.follow)
         return [*before, job, *self._given_back(term)]
+
+    def _place_epilogue(self, job: Job, unit: KernelUnit, call: Call) -> bool:
+        """Decide how the results of a kernel's epilogue lie, and where the kernel writes its own;
+        false where the epilogue cannot go through them as the kernel does."""
+        (term,) = unit.roots
+        assert unit.epilogue is not None
+        found = pieces_of(unit.epilogue, call.grid, call.strides) if call.grid else None
+        if found is None:
+            return False
+        rank = order_of(unit.epilogue, call.strides)
+        for t in job.follow:
+            if t not in self.fixed:
+                store = Store(t, *unit.epilogue.nest.roots[t])
+                axes = sorted(range(t.ndim), key=lambda a: _last_loop(store, a, rank))
+                self.known[t] = strides_of(t.shape, axes)
+        self.pieces[term] = found
+        form = form_of(job, found, self.strides, {})
+        if not fits(form):
+            return False
+        if term not in job.writes:
+            carrier = carrier_of(job, form)
+            if carrier is None:
+                job.writes.append(term)
+                self.stored.add(term)
+            else:
+                self.carriers[term] = carrier
+        return True
+
+    def epilogue_form(self, job: Job) -> Form | None:
+        """What follows a kernel, as loops over the rows and columns of its result."""
+        (term,) = job.unit.roots
+        if not job.follow:
+            return None
+        over = self.program.over
+        if term in self.carriers:
+            over[self.carriers[term]] = term
+        return form_of(job, self.pieces[term], self.strides, over)
 
     def _worked_on(
         self, term: Term, i: int, order: Order | None, op: str, params: dict[str, Any]
@@ -188,7 +231,8 @@ class Layout:
 
 def _picks(job: Job) -> list[Term]:
     """Those results that are written of a term with several."""
-    return [t for t in job.writes if t not in job.unit.roots]
+    follow = job.follow
+    return [t for t in job.writes if t not in job.unit.roots and t not in follow]
 
 
 def _last_loop(store: Store, axis: int, rank: dict[int, int]) -> int:

@@ -79,6 +79,10 @@ def job_lines(number: int, job: Job, layout: Layout, names: Names) -> Iterator[s
     if isinstance(unit, KernelUnit):
         yield with_comment(f"{number}. kernel {term.name}: {writes} ← {reads}", comment)
         yield f"     {_geometry(layout.calls[term].kernel)}"
+        follows = layout.epilogue_form(job)
+        if follows is not None and unit.epilogue is not None:
+            yield f"     and for each finished piece of {names[term]}:"
+            yield from ("     " + line for line in Loops(follows, unit.epilogue, names).lines())
         return
     yield with_comment(f"{number}. library call {term.name}: {writes} ← {reads}", comment)
     yield f"     {_why_library(term)}"

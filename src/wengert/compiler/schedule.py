@@ -28,6 +28,13 @@ class Job:
     reads: list[Term]
     writes: list[Term]
 
+    @property
+    def follow(self) -> list[Term]:
+        """What the epilogue of a kernel writes."""
+        if not isinstance(self.unit, KernelUnit) or self.unit.epilogue is None:
+            return []
+        return [t for t in self.writes if t is not self.unit.roots[0]]
+
 
 def with_own_outputs(program: Program) -> Program:
     """The program with every output a term of its own, which some unit writes."""
@@ -80,6 +87,9 @@ def _jobs(program: Program, units: Units) -> list[Job]:
         if isinstance(unit, NestUnit):
             writes = [r for r in unit.roots if r in needed]
             reads = loaded(unit, writes)
+        elif isinstance(unit, KernelUnit) and unit.epilogue is not None:
+            writes = [r for r in unit.epilogue.roots if r in needed]
+            reads = operands(unit, writes, units)
         else:
             (term,) = unit.roots
             writes = [term] if term in needed else []
@@ -102,6 +112,8 @@ def _by_reads(units: Units) -> list[Unit]:
             sources: Iterable[Term] = [a.term for a in unit.nest.reads]
         else:
             sources = bases(unit.roots[0].args, units)
+            if isinstance(unit, KernelUnit) and unit.epilogue is not None:
+                sources += [a.term for a in unit.epilogue.nest.reads]
         homes = {_home(t, units) for t in sources}
         found[unit] = {number[h] for h in homes if h is not None and h is not unit}
     order = _topological([found[u] for u in units.units])
@@ -122,6 +134,20 @@ def bases(args: Sequence[Term], units: Units) -> list[Term]:
             (term,) = term.args
         found.append(term)
     return list(dict.fromkeys(found))
+
+
+def operands(unit: KernelUnit, writes: Sequence[Term], units: Units) -> list[Term]:
+    """The terms that a kernel with an epilogue reads to write some results."""
+    found = dict.fromkeys(bases(unit.roots[0].args, units))
+    return [*found, *[t for t in followed(unit, writes) if t not in found]]
+
+
+def followed(unit: KernelUnit, writes: Sequence[Term]) -> list[Term]:
+    """The terms beside its own result that a kernel's epilogue reads."""
+    (term,) = unit.roots
+    if unit.epilogue is None:
+        return []
+    return [t for t in loaded(unit.epilogue, [t for t in writes if t is not term]) if t is not term]
 
 
 def loaded(unit: NestUnit, writes: Sequence[Term]) -> list[Term]:
@@ -203,7 +229,8 @@ def _reads_in_place(job: Job, written: Term, old: Term) -> bool:
     if old not in job.reads:
         return True
     if isinstance(job.unit, KernelUnit):
-        return _kernel_in_place(job.unit.roots[0], old)
+        (term,) = job.unit.roots  # an epilogue writes no output over an input
+        return old not in followed(job.unit, job.writes) and _kernel_in_place(term, old)
     if not isinstance(job.unit, NestUnit):
         return False
     place = job.unit.nest.roots[written][0]
@@ -285,15 +312,21 @@ def _lean_order(jobs: Sequence[Job], after: Sequence[set[int]]) -> list[int]:
 
 
 def _positions(jobs: Sequence[Job], users: Sequence[Sequence[int]], made: set[Term]) -> list[float]:
-    """Where each job would like to run: at its own place, or just before its first user."""
+    """Where each job would like to run: at its own place, or just before its first user; but not
+    when all others are done with something larger than what it makes."""
     last = {t: i for i, job in enumerate(jobs) for t in job.reads}
+    until: dict[Term, float] = {}  # when those behind a job are done with a term
     position = [float(i) for i in range(len(jobs))]
     for i in range(len(jobs) - 1, -1, -1):
         size = sum(t.spec.nbytes for t in jobs[i].writes)
-        frees = any(last[t] == i and t in made and 4 * t.spec.nbytes > size for t in jobs[i].reads)
+        read = [t for t in jobs[i].reads if t in made]
+        frees = any(last[t] == i and 4 * t.spec.nbytes > size for t in read)
         later = [position[j] for j in users[i] if j > i]
         if later and not frees:
-            position[i] = max(position[i], min(later) - 1e-3)
+            held = [until[t] for t in read if t.spec.nbytes > size and t in until]
+            position[i] = max(position[i], min([min(later) - 1e-3, *held]))
+        for t in read:
+            until[t] = max(until.get(t, 0.0), position[i])
     return position
 
 

@@ -34,6 +34,7 @@ class NestUnit(Unit):
     space: Indices
     outer_shape: Shape = ()
     outer: Indices = ()
+    given: Term | None = None  # the result of a kernel that this nest goes over piece by piece
 
     @property
     def nest(self) -> Nest:
@@ -42,7 +43,10 @@ class NestUnit(Unit):
 
 @dataclass(eq=False)
 class KernelUnit(Unit):
-    """A term with a kernel of its own."""
+    """A term with a kernel of its own; and what is done with each piece of its result as soon as it
+    is finished, its *epilogue*."""
+
+    epilogue: NestUnit | None = None
 
     @property
     def maker(self) -> str:
@@ -118,6 +122,9 @@ def add_root(unit: NestUnit, term: Term, index: Indices, apart: Container[Term] 
     """Compute a root in a nest, at an index of its (or its operand's) shape. Reductions `apart` go
     across no nest."""
     builder, nest = unit.builder, unit.nest
+    if term is unit.given:
+        nest.roots[term] = (index, builder.load(term, index))
+        return
     if not is_reduction(term):
         builder.add_element(term, index)
         return

@@ -53,11 +53,25 @@ class Workspace:
         return padded(self.shared) + threads * padded(self.per_thread)
 
 
+@dataclass(frozen=True)
+class Grid:
+    """How a kernel with an epilogue goes through its result: rows of neighbouring columns.
+
+    Attributes
+    ----------
+    axes : sizes and steps in memory of what a row's number is made of, the outermost first
+    columns : entries of a row
+    """
+
+    axes: tuple[tuple[int, int], ...]
+    columns: int
+
+
 # What is to happen to each finished piece of a contraction's result, while it is in the cache.
 # Called while a function is written: `epilogue(f, args, row, column, columns)` writes code that
-# works on `columns` (static) neighbouring entries of one row of the result. `args` is the step's
+# works on `columns` neighbouring entries of one row of the result. `args` is the step's
 # table of addresses; operands of the epilogue follow the kernel's own in it.
-Epilogue = Callable[[Function, Value, Value, Value, int], None]
+Epilogue = Callable[[Function, Value, Value, Value, Operand], None]
 
 
 class Kernel(Protocol):
@@ -71,6 +85,19 @@ class Kernel(Protocol):
     @property
     def workspace(self) -> Workspace: ...
     def emit(self, module: Module, name: str, epilogue: Epilogue | None = None) -> list[Phase]: ...
+
+
+EPILOGUE_ARGS = (PTR, I64, I64, I64, I64)  # table of addresses, row, end of rows, column, columns
+
+
+def emit_epilogue(module: Module, name: str, epilogue: Epilogue) -> str:
+    """Write the function that a kernel calls for finished rows, and give its name."""
+    f = module.function(f"{name}_epilogue", EPILOGUE_ARGS, internal=True)
+    args, row, end, column, columns = f.args
+    with f.loop(row, end) as i:
+        epilogue(f, args, i, column, columns)
+    f.ret()
+    return f.name
 
 
 def padded(nbytes: int) -> int:

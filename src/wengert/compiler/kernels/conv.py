@@ -32,7 +32,7 @@ from functools import cached_property
 from math import prod
 from typing import cast
 
-from wengert.compiler.kernels.base import Array, Epilogue, Phase, Workspace
+from wengert.compiler.kernels.base import Array, Epilogue, Grid, Phase, Workspace
 from wengert.compiler.kernels.conv_axis import data_axis, forward_axis
 from wengert.compiler.kernels.conv_copy import Copy
 from wengert.compiler.kernels.conv_gather import Gather
@@ -78,6 +78,14 @@ class Convolution:
     def result(self) -> Array:
         """The array that is computed."""
         return {"forward": self.y, "data": self.x, "weight": self.w}[self.kind]
+
+    @property
+    def grid(self) -> Grid | None:
+        """The rows and columns that the epilogue sees; None for the weight gradient."""
+        if self.kind == "weight":
+            return None
+        *sizes, columns = self.result.shape
+        return Grid(tuple(zip(sizes, self.result.strides, strict=False)), columns)
 
     @property
     def workspace(self) -> Workspace:

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from wengert.compiler.kernels.base import Epilogue, Phase, Workspace, address, padded, share, step
+from wengert.compiler.kernels.base import (
+    Epilogue,
+    Phase,
+    Workspace,
+    address,
+    emit_epilogue,
+    padded,
+    share,
+    step,
+)
 from wengert.compiler.kernels.conv_axis import Axis, table
 from wengert.compiler.kernels.conv_copy import Copy, emit_copy
 from wengert.compiler.kernels.conv_pack import Packing, emit_packing
@@ -196,11 +205,13 @@ class Gather:
         count, size, longer = self.images
         sizes = [(size + 1, longer)] if longer else []
         sizes += [(size, count - longer)] if count > longer else []
+        finish = emit_epilogue(module, name, epilogue) if epilogue else None
         f, args, thread, threads = step(module, name)
         image = 0
         for images, groups in sizes:
-            row = self._emit_row(module, name, images, epilogue)
-            self._share_rows(f, row, images, groups, image, (args, thread, threads))
+            row = self._emit_row(module, images, finish is not None)
+            given = (args, Value(PTR, f"@{finish}", f) if finish else None, thread, threads)
+            self._share_rows(f, row, images, groups, image, given)
             image += images * groups
         f.ret()
 
@@ -211,11 +222,13 @@ class Gather:
         images: int,
         groups: int,
         first: int,
-        given: tuple[Value, Value, Value],
+        given: tuple[Value, Value | None, Value, Value],
     ) -> None:
         """The thread's share of the tiles of `groups` groups of images, row by row."""
-        args, thread, threads = given
+        args, finish, thread, threads = given
         jobs, panels = self.jobs(images), self.groups * self.panels
+        if finish:
+            jobs = 1  # only whole rows are finished
         units = groups * self.rows * jobs
         shares = min(panels, -(-MANY_UNITS // units))
         lo, hi = share(f, shares * units, thread, threads)
@@ -225,22 +238,27 @@ class Gather:
         with f.loop(lo // jobs, (hi + (jobs - 1)) // jobs) as r:
             begin = f.smax(lo - r * jobs, 0)
             end = f.smin(hi - r * jobs, jobs)
+            if finish:
+                begin, end = f.i64(0), f.i64(self.jobs(images))
             which, within = r // (groups * self.rows), r % (groups * self.rows)
             image = (within // self.rows) * images + first
             p = which * panels // shares
             q = (which + 1) * panels // shares
-            f.call(row, [*arrays, image, within % self.rows, begin, end, p, q])
+            last = [finish] if finish else []
+            f.call(row, [*arrays, image, within % self.rows, begin, end, p, q, *last])
 
-    def _emit_row(self, module: Module, name: str, images: int, epilogue: Epilogue | None) -> str:
+    def _emit_row(self, module: Module, images: int, finishes: bool) -> str:
         """The name of `row(args, source, weights, result, image, row, begin, end, panel, stop)`:
-        jobs of one row of pixels. Kernels that only differ in how they pack share it."""
-        name = f"{name}_row{images}" if epilogue else shared_name("row", images, *self._essence)
+        jobs of one row of pixels; one that `finishes` has another argument, the function to call
+        for finished pixels. Kernels that only differ in that function, or in how they pack, share
+        it."""
+        name = shared_name("row", images, finishes, *self._essence)
         if module.has(name):
             return name
-        arguments = [*[PTR] * 4, *[I64] * 6]
+        arguments = [*[PTR] * 4, *[I64] * 6, *[PTR] * finishes]
         f = module.function(name, arguments, internal=True, attributes="nounwind noinline")
-        begin, end, panel, stop = f.args[6:]
-        work = Row(self, f, images, epilogue)
+        begin, end, panel, stop = f.args[6:10]
+        work = Row(self, f, images)
         with f.loop(panel, stop) as p:
             group, within = p // self.panels, p % self.panels
             if self.tail == self.width:
@@ -253,6 +271,8 @@ class Gather:
                     work.panel(p, group, within, self.tail, begin, end)
                     f.otherwise(labels)
                     work.panel(p, group, within, self.width, begin, end)
+        if finishes:
+            work.finish(f.args[10], panel, stop)
         f.ret()
         return name
 
@@ -267,8 +287,8 @@ class Gather:
 class Row:
     """Code for the tiles of one row of pixels, while it is written."""
 
-    def __init__(self, gather: Gather, f: Function, images: int, epilogue: Epilogue | None) -> None:
-        self.gather, self.f, self.images, self.epilogue = gather, f, images, epilogue
+    def __init__(self, gather: Gather, f: Function, images: int) -> None:
+        self.gather, self.f, self.images = gather, f, images
         self.args, source, weights, result, image, row = f.args[:6]
         g = gather
         places: list[Value] = []
@@ -312,10 +332,21 @@ class Row:
                 place = job
                 if not everywhere:
                     place = f.load(I64, f.at(table(f, g.singles), job, I64))
-                rows = g.rows * g.axes[-1].size
                 steps = (g.operand.image, g.result.image)
                 located = g.axes[-1].locate(f, place)
-                self._tile(place, located, f.i64(0), self.images, steps, rows)
+                self._tile(place, located, f.i64(0), self.images, steps)
+
+    def finish(self, function: Value, panel: Value, stop: Value) -> None:
+        """Call a function for some panels of the finished row, image by image: its pixels are in
+        the cache, and next to each other as those of a tile are not."""
+        f, g = self.f, self.gather
+        length = g.axes[-1].size
+        column, end = (p // g.panels * g.columns + p % g.panels * g.width for p in (panel, stop))
+        with f.loop(0, self.images) as image:
+            first = self.pixel + image * (g.rows * length)
+            row = (first, first + length, column, end - column)
+            given = ", ".join(f"i64 {x}" for x in row)
+            f.write(f"call void {function}(ptr {self.args}, {given})")
 
     def _run_tile(self, run: Run, job: Value) -> None:
         """One tile of neighbours: tile `job` of the images' tiles."""
@@ -328,11 +359,11 @@ class Row:
         steps = (run.advance * g.operand.steps[-1], run.step * g.result.steps[-1])
         if longer:
             with f.choice(f.compare("slt", tile, longer)) as labels:
-                self._tile(place, located, image, size + 1, steps, run.step)
+                self._tile(place, located, image, size + 1, steps)
                 f.otherwise(labels)
-                self._tile(place, located, image, size, steps, run.step)
+                self._tile(place, located, image, size, steps)
         else:
-            self._tile(place, located, image, size, steps, run.step)
+            self._tile(place, located, image, size, steps)
 
     def _tile(
         self,
@@ -341,7 +372,6 @@ class Row:
         image: Value,
         rows: int,
         steps: tuple[int, int],
-        row_step: int,
     ) -> None:
         """Multiply one tile whose first pixel is at a place of the last axis."""
         f, g = self.f, self.gather
@@ -352,10 +382,6 @@ class Row:
         tile = self._tile_of(rows, steps)
         count = count * g.channels if tile.joined else count
         f.call(emit_tile(f.module, tile), [a, b, c, *self.counts, count])
-        if self.epilogue:
-            first = self.pixel + image * (g.rows * g.axes[-1].size) + place
-            with f.loop(0, rows) as i:
-                self.epilogue(f, self.args, first + i * row_step, self.column, self.columns)
 
     def _tile_of(self, rows: int, steps: tuple[int, int]) -> Tile:
         g = self.gather

@@ -25,7 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from wengert.compiler.kernels.base import Array, Epilogue, Phase, Workspace
+from wengert.compiler.kernels.base import Array, Epilogue, Grid, Phase, Workspace
 from wengert.compiler.kernels.gemm_blocked import Blocked, DotRows
 from wengert.compiler.kernels.gemm_problem import Problem, problem
 from wengert.compiler.kernels.gemm_small import Small, is_small
@@ -70,6 +70,12 @@ class Gemm:
     def swapped(self) -> bool:
         """Whether the kernel computes cᵀ = bᵀ·aᵀ, and the epilogue sees rows of cᵀ."""
         return self.problem.swapped
+
+    @property
+    def grid(self) -> Grid:
+        """The rows and columns that the epilogue sees."""
+        p = self.problem
+        return Grid((*((x.size, x.c) for x in p.batch), (p.rows, p.row_c)), p.columns)
 
     @cached_property
     def problem(self) -> Problem:

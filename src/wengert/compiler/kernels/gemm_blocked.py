@@ -9,11 +9,10 @@ import struct
 from math import prod
 from typing import TYPE_CHECKING
 
-from wengert.compiler.kernels.base import Epilogue, Phase, Workspace, padded, step
+from wengert.compiler.kernels.base import Epilogue, Phase, Workspace, emit_epilogue, padded, step
 from wengert.compiler.kernels.gemm_common import (
     DOTS_ARGS,
     DRIVER_ARGS,
-    EPILOGUE_ARGS,
     FIELDS,
     SUM_ARGS,
     dots_name,
@@ -39,6 +38,7 @@ DEPTH_WHOLE = 768  # k up to here is one block,
 DEPTH_BLOCK = 512  # longer ones are cut into about so much
 BYTES_OF_A = 1 << 18  # of a block of rows, to stay in a core's L2 cache
 BYTES_OF_B = 1 << 21  # of a packed block of columns
+BYTES_OF_C = 1 << 19  # of a block of the result that an epilogue follows
 FITS_L1 = 1 << 15  # bytes
 LARGE_A = 3 << 19  # bytes of all of a or b that are too many for the L2 cache
 LARGE_B = 5 << 18
@@ -133,7 +133,7 @@ class Blocked:
         p, dtype = self.p, self.gemm.dtype
         shape = (p.count * p.parts, self.tiles, self.panels, self.packs_b)
         grid = _bytes(module, f"{name}_grid", grid_table(*shape))
-        place = _integers(module, f"{name}_sizes", self._description(self.cut))
+        place = _integers(module, f"{name}_sizes", self._description(self.cut, bool(epilogue)))
         f, args, thread, threads = step(module, name)
         module.declare(driver_name(dtype), "void", DRIVER_ARGS)
         given = [_symbol(f, x) for x in (place, grid, self._micros(module, name), epilogue)]
@@ -161,7 +161,14 @@ class Blocked:
         module.globals.append(f"@{name}_tiles = internal constant [4 x ptr] [{inside}]")
         return f"{name}_tiles"
 
-    def _description(self, parts: bool) -> list[int]:
+    def _rows_at_once(self) -> int:
+        """The tiles of a block of rows that an epilogue follows: few enough that what it reads is
+        still in the L2 cache."""
+        columns = min(self.p.columns, self.column_block * self.panel)
+        most = BYTES_OF_C // (self.tile.rows * columns * size_of(self.element))
+        return max(1, min(self.row_block, most))
+
+    def _description(self, parts: bool, follows: bool = False) -> list[int]:
         """The driver's table; of the parts of a cut k, or of the result."""
         p, gemm = self.p, self.gemm
         axes = list(p.batch)
@@ -193,7 +200,7 @@ class Blocked:
             "height": p.rows // self.tiles,
             "higher": p.rows % self.tiles,
             "depth_block": self.depth,
-            "row_block": self.row_block,
+            "row_block": self._rows_at_once() if follows else self.row_block,
             "column_block": self.column_block,
             "pack_a": self.pack_a,
             "pack_b": self.pack_b,
@@ -216,21 +223,7 @@ class Blocked:
         """The function for finished rows that the driver calls back."""
         if epilogue is None:
             return None
-        f = module.function(f"{name}_epilogue", EPILOGUE_ARGS, internal=True)
-        args, row, end, column, full = f.args
-        tail = self.p.columns % self.panel
-        if not tail or self.p.columns < self.panel:
-            with f.loop(row, end) as i:
-                epilogue(f, args, i, column, tail or self.panel)
-        else:
-            with f.choice(f.compare("ne", full, 0)) as labels:
-                with f.loop(row, end) as i:
-                    epilogue(f, args, i, column, self.panel)
-                f.otherwise(labels)
-                with f.loop(row, end) as i:
-                    epilogue(f, args, i, column, tail)
-        f.ret()
-        return f.name
+        return emit_epilogue(module, name, epilogue)
 
 
 class DotRows(Blocked):

@@ -48,7 +48,6 @@ GRID_THREADS = 64  # more threads than that do not help one product
 
 # description, grid, micro-kernels, epilogue, args, thread, threads
 DRIVER_ARGS = (PTR, PTR, PTR, PTR, PTR, I64, I64)
-EPILOGUE_ARGS = (PTR, I64, I64, I64, I64)  # args, row, end of rows, column, whether a full panel
 SUM_ARGS = (PTR, PTR, PTR, I64, I64)  # description, epilogue, args, thread, threads
 DOTS_ARGS = SUM_ARGS
 PACK_ARGS = (I64, I64, "ptr noalias readonly", I64, I64, "ptr noalias", I64)
@@ -114,12 +113,11 @@ class Description:
 
 
 def call_epilogue(
-    f: Function, epilogue: Value, args: Value, row: Value, end: Value, column: Value, full: Value
+    f: Function, epilogue: Value, args: Value, row: Value, end: Value, column: Value, columns: Value
 ) -> None:
     """Call the program's epilogue for finished rows, if it has one."""
     with f.when(f.compare("ne", f.op(I64, f"ptrtoint ptr {epilogue} to i64"), 0)):
-        wide = f.cast("zext", full, I64)
-        given = f"ptr {args}, i64 {row}, i64 {end}, i64 {column}, i64 {wide}"
+        given = f"ptr {args}, i64 {row}, i64 {end}, i64 {column}, i64 {columns}"
         f.write(f"call void {epilogue}({given})")
 
 

@@ -200,6 +200,5 @@ def emit_dots(module: Module, dtype: DType, target: Target) -> None:
                 write(dtypes.float32)
                 f.otherwise(labels)
                 write(dtype)
-        full = f.compare("eq", width, d["panel"])
-        call_epilogue(f, epilogue, args, index, index + 1, column, full)
+        call_epilogue(f, epilogue, args, index, index + 1, column, width)
     f.ret()

@@ -130,6 +130,11 @@ class Driver:
                 )
             with f.loop(panel, end) as p:
                 self._panel(p, panel, tile, stop, a, b, length)
+            with f.when(self.last):
+                rows = [self.first_row + self._tile_row(t) for t in (tile, stop)]
+                column = panel * d["panel"]
+                columns = f.smin(d["columns"], end * d["panel"]) - column
+                call_epilogue(f, self.epilogue, self.args, rows[0], rows[1], column, columns)
 
     def _panel(
         self, p: Value, first: Value, tile: Value, stop: Value, a: Value, b: Value, length: Value
@@ -167,8 +172,6 @@ class Driver:
                     alpha = f.cast("bitcast", d["alpha"], F64)
                     shape = (height, width, alpha, d["accumulate"])
                     f.call("finish", [c, row_c, target, d["row_c"], *shape])
-                start = self.first_row + row
-                call_epilogue(f, self.epilogue, self.args, start, start + height, column, full)
 
     def _packs_b(self, width: Value) -> Value:
         """Whether a panel is packed: without masks, a narrow one must be, to be loaded whole."""
@@ -260,6 +263,5 @@ def emit_sum(module: Module, tile: Tile, dtype: DType) -> None:
             target = f.at(result, far[2] + row * d["row_c"] + column, stored(dtype))
             shape = (f.i64(1), width, alpha, d["accumulate"])
             f.call("finish", [line, f.i64(0), target, d["row_c"], *shape])
-            full = f.compare("eq", width, d["panel"])
-            call_epilogue(f, epilogue, args, index, index + 1, column, full)
+            call_epilogue(f, epilogue, args, index, index + 1, column, width)
     f.ret()

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from wengert.compiler.kernels.base import Epilogue, Phase, Workspace, address, share, step
+from wengert.compiler.kernels.base import (
+    Epilogue,
+    Phase,
+    Workspace,
+    address,
+    emit_epilogue,
+    share,
+    step,
+)
 from wengert.compiler.kernels.gemm_common import PACK_ARGS, library_name, pack_name
 from wengert.compiler.kernels.gemm_dots import DOTS_PANEL, Dots
 from wengert.compiler.kernels.gemm_problem import Problem
@@ -83,7 +91,7 @@ class Small:
             return phases
         p = self.p
         self.f, self.args, thread, threads = step(module, name)
-        self.epilogue = epilogue
+        self.finish = emit_epilogue(module, name, epilogue) if epilogue else None
         self.rules = Arithmetic(self.f, self.dtype, target=self.gemm.target)
         f, swapped = self.f, int(p.swapped)
         self.a, self.b, self.c = (address(f, self.args, i) for i in (swapped, 1 - swapped, 2))
@@ -99,6 +107,11 @@ class Small:
                 self._matrix(index, a, b, c, (0, self.tiles))
         f.ret()
         return phases
+
+    def _finished(self, row: Value, end: Value, column: Value, width: int) -> None:
+        """Call the function for finished rows, if there is one."""
+        if self.finish is not None:
+            self.f.call(self.finish, [self.args, row, end, column, self.f.i64(width)])
 
     def _offsets(self, index: Value) -> list[Value]:
         """How far a, b and c of a matrix of the batch lie from the first."""
@@ -167,10 +180,8 @@ class Small:
                     left = f.at(a, row * self.p.row_a, self.stored)
                     place = f.at(c, row * self.p.row_c + column, self.stored)
                     self._tile(left, b, place, rows, width)
-                    if self.epilogue is not None:
-                        start_row = index * self.p.rows + row
-                        with f.loop(start_row, start_row + rows) as i:
-                            self.epilogue(f, self.args, i, column, width)
+                    start_row = index * self.p.rows + row
+                    self._finished(start_row, start_row + rows, column, width)
 
     def _tile(self, a: Value, b: Source, c: Value, rows: int, width: int) -> None:
         """One tile of c."""
@@ -269,8 +280,7 @@ class Small:
             right = f.at(b, column * p.column_b, self.stored)
             place = f.at(c, column, self.stored)
             dots.write(a, right, place, width, p.column_b, p.depth, *options)
-            if self.epilogue is not None:
-                self.epilogue(f, self.args, index, column, width)
+            self._finished(index, index + 1, column, width)
 
         if whole:
             with f.loop(0, whole) as panel:

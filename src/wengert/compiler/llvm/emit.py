@@ -209,6 +209,7 @@ class Function:
         linkage = "internal " if internal else ""
         self.head = f"define {linkage}{ret} @{name}({signature}) {attributes} {{\nentry:"
         self.allocas: list[str] = []
+        self.first: list[str] = []
         self.lines: list[str] = []
         self.block = "entry"
         self.count = 0
@@ -458,6 +459,13 @@ class Function:
         self.allocas.append(f"  {name} = alloca [{count} x {type}], align {align}")
         return Value(PTR, name, self)
 
+    @contextmanager
+    def at_start(self) -> Iterator[None]:
+        """What is written inside stands before all else in the function."""
+        lines, self.lines = self.lines, self.first
+        yield
+        self.lines = lines
+
     # -- control -----------------------------------------------------------------------------
 
     def label(self, stem: str = "b") -> str:
@@ -544,7 +552,7 @@ class Function:
     def ret(self, value: Value | None = None) -> None:
         """End the function and add it to its module."""
         self.write("ret void" if value is None else f"ret {value.type} {value}")
-        body = "\n".join([self.head, *self.allocas, *self.lines, "}", ""])
+        body = "\n".join([self.head, *self.allocas, *self.first, *self.lines, "}", ""])
         self.module.bodies[self.name] = body
 
 

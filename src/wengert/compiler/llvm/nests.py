@@ -12,11 +12,12 @@ import math
 from collections.abc import Callable, Sequence
 
 from wengert.compiler.form import Form
-from wengert.compiler.kernels.base import share
-from wengert.compiler.llvm.emit import Value, Variable
+from wengert.compiler.kernels.base import share, step
+from wengert.compiler.llvm.emit import Module, Value, Variable
 from wengert.compiler.llvm.points import Points, Scope
 from wengert.compiler.llvm.types import computed, vector
 from wengert.compiler.nest import Reduce
+from wengert.core.dtypes import DType
 
 ACCUMULATORS = 4  # partial sums of a row, next to each other, so that additions overlap
 TILE = 4  # vectors side by side in a column
@@ -33,6 +34,10 @@ def work_of(form: Form) -> int:
 
 class Writer(Points):
     """Writes the step of one nest that reduces nothing across."""
+
+    def __init__(self, module: Module, name: str, form: Form, slot_dtypes: Sequence[DType]) -> None:
+        f, args, self.thread, self.threads = step(module, name)
+        super().__init__(f, args, form, slot_dtypes)
 
     # -- the loops ---------------------------------------------------------------------------
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from wengert.compiler.form import Address, Form
-from wengert.compiler.kernels.base import address, step
+from wengert.compiler.kernels.base import address
 from wengert.compiler.llvm import convert, spread
-from wengert.compiler.llvm.emit import Module, Value
+from wengert.compiler.llvm.emit import Function, Value
 from wengert.compiler.llvm.scalars import Scalars
 from wengert.compiler.llvm.types import I1, I64, computed, size_of, stored, vector
 from wengert.compiler.nest import Point
@@ -38,14 +38,17 @@ class Scope:
 
 
 class Points:
-    """What a nest computes at the position where its loops stand."""
+    """What a nest computes at the position where its loops stand. In the table of addresses, its
+    slots begin with number `first`."""
 
-    def __init__(self, module: Module, name: str, form: Form, slot_dtypes: Sequence[DType]) -> None:
+    def __init__(
+        self, f: Function, args: Value, form: Form, slot_dtypes: Sequence[DType], first: int = 0
+    ) -> None:
         self.form, self.slot_dtypes = form, slot_dtypes
-        self.f, self.args, self.thread, self.threads = step(module, name)
+        self.f, self.args = f, args
         self.lanes = self._lanes()
         count = len(form.slots) + len(form.checks) + (form.partial is not None)
-        self.base = [address(self.f, self.args, i) for i in range(count)]
+        self.base = [address(f, args, first + i) for i in range(count)]
         self.aligned = self._all_aligned()
         self.depths = {p: form.depth(p) for p in form.points}
         self.loop_values: dict[int, Value] = {}
