@@ -62,6 +62,8 @@ def check_pieces(unit: NestUnit) -> None:
     nest = unit.nest
     if nest.checks:
         raise Conflict("a kernel reports nothing")
+    if any(not isinstance(v, int) for a in nest.reads for i in a.index for v, _ in i.terms):
+        raise Conflict("an index that is computed")
     if len({a.term for a in nest.reads if 2 * a.term.size > prod(unit.shape)}) > ARRAYS:
         raise Conflict("too many arrays at once")
     if len(unit.nest.roots) > 1 + RESULTS:
