@@ -75,7 +75,6 @@ class Entry:
     def _prepare(self) -> list[Array]:
         """Read the addresses of all boxes; returns new arrays for what cannot be updated in
         place, one a write (the box's own array where it can)."""
-        self.let_go()
         self.copies = []
         for box, slot in self.plan.reads:
             a = box._data
@@ -86,15 +85,24 @@ class Entry:
         targets = []
         for write, slot in zip(self.plan.writes, self.write_slots, strict=True):
             box = write.box
-            other = _holding.get(id(box))
-            if other is not None:
-                other.let_go()
             if not buffers.own(box):
                 targets.append(buffers.fresh(self.outputs[write.output]))
             else:
                 targets.append(box._data)
             self.table[slot] = address(targets[-1])
         return targets
+
+    def _line_up(self) -> None:
+        """Move arrays that are to be updated in place to where vectors do not straddle lines."""
+        moved = False
+        self.let_go()
+        for write in self.plan.writes:
+            other = _holding.get(id(write.box))
+            if other is not None:
+                other.let_go()
+            moved |= buffers.line_up(write.box)
+        if moved:
+            live.written()
 
     def let_go(self) -> None:
         """Forget the arrays of boxes."""
@@ -147,6 +155,7 @@ class Entry:
         arrays, and then those of gradients. The caller holds the lock."""
         targets, now = None, -1
         if clock.writes != self.writes or sum(map(getrefcount, self.held)) != self.count:
+            self._line_up()
             now = clock.writes
             targets = self._prepare()  # until the run has succeeded, nothing counts as prepared
         for gradient in self.plan.grads:

@@ -1,0 +1,88 @@
+"""Where arrays begin, who holds them, and that nothing is written that somebody may see."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import wengert as wg
+from wengert.compiler import buffers
+from wengert.core.spec import Spec
+
+F32 = np.dtype("float32")
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (64,), (1000, 5), (300, 400)])
+def test_new_arrays_begin_with_a_cache_line(shape: tuple[int, ...]) -> None:
+    a = buffers.fresh(Spec(shape, F32))
+    assert a.shape == shape
+    assert a.dtype == F32
+    assert type(a) is np.ndarray
+    assert buffers.usable(a)
+    assert a.flags.writeable
+    assert a.nbytes < 256 or a.ctypes.data % buffers.LINE == 0
+    a[...] = 1.0
+    assert a.sum() == a.size
+
+
+def test_large_arrays_begin_at_different_places_of_a_page() -> None:
+    made = [buffers.fresh(Spec((1 << 16,), F32)) for _ in range(8)]
+    assert len({a.ctypes.data % buffers.PAGE for a in made}) == 8
+
+
+@pytest.mark.parametrize("size", [8, 1000, 1 << 16])
+def test_a_view_is_a_reference_to_the_array_itself(size: int) -> None:
+    box = wg.Variable(buffers.fresh(Spec((size,), F32)))
+    assert buffers.own(box)
+    view = box._data[2:][1:]
+    assert not buffers.own(box)
+    del view
+    assert buffers.own(box)
+
+
+def test_memory_of_others_is_not_owned() -> None:
+    lent = np.frombuffer(bytearray(4000), np.float32)
+    assert not buffers.own(wg.Variable(lent))
+    assert not buffers.own(wg.Variable(np.zeros(1000, np.float32)[:10]))
+
+
+def test_a_view_of_a_parameter_keeps_its_values() -> None:
+    w = wg.Parameter(np.ones((100, 10), np.float32))
+    opt = wg.optim.SGD([w], lr=0.5)
+
+    @wg.jit
+    def step() -> None:
+        (w.sum() * 2.0).backward()
+        opt.step()
+        opt.zero_grad()
+
+    step()
+    assert w._data.ctypes.data % buffers.LINE == 0
+    view = w.numpy()[3:, 1:]
+    step()
+    assert (view == 0.0).all()
+    assert (w.numpy() == -1.0).all()
+    del view
+    place = w._data.ctypes.data
+    step()
+    step()
+    assert w._data.ctypes.data == place
+
+
+def test_a_program_that_only_reads_sees_a_parameter_that_was_moved() -> None:
+    w = wg.Parameter(np.ones((100, 10), np.float32))
+    opt = wg.optim.SGD([w], lr=1.0)
+    read = wg.jit(lambda: w.sum())
+
+    @wg.jit
+    def step() -> None:
+        w.sum().backward()
+        opt.step()
+        opt.zero_grad()
+
+    found = []
+    for _ in range(3):
+        found.append(float(read()))
+        step()
+    assert found == [1000.0, 0.0, -1000.0]
+    assert float(read()) == -2000.0
