@@ -11,7 +11,10 @@ from wengert.compiler.assembled import Access
 from wengert.compiler.ir import Term
 from wengert.compiler.kernels.base import padded
 
-SMALL = 1024  # bytes
+SMALL, LARGE = 1024, 1 << 16  # bytes
+# Between large neighbours: arrays of whole pages would else stand at one place of a page, all of
+# them, and share the same sets of a cache.
+GAP = 576
 
 
 @dataclass
@@ -61,7 +64,8 @@ def _blocks(
     for i, job in enumerate(jobs):
         for term in job.writes:
             if term not in outside:
-                blocks[term] = _Block(term, max(64, padded(term.spec.nbytes)), i, i)
+                nbytes = max(64, padded(term.spec.nbytes))
+                blocks[term] = _Block(term, nbytes + (GAP if nbytes >= LARGE else 0), i, i)
         for term in job.reads:
             if term in blocks:
                 blocks[term].last = i
