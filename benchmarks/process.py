@@ -24,6 +24,10 @@ PATIENCE = 1200.0  # seconds for one answer: slow compilers are slow
 # PyTorch allocate through malloc as NumPy does, so that one setting serves all.
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
+# An installed package has its bytecode: a library that runs from its source tree must have it as
+# well, or its modules would be compiled by Python in every process that we time.
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -54,13 +58,14 @@ class Process:
         variables = {name: str(threads) for name in THREAD_VARIABLES}
         path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
         malloc = {} if allocator == DEFAULT else KEEP_MEMORY
+        around = {k: v for k, v in os.environ.items() if k != NO_BYTECODE}
         self.process = subprocess.Popen(
             [str(python), "-m", "benchmarks.player", library, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
             cwd=ROOT,
-            env={**os.environ, **variables, **malloc, "PYTHONPATH": path, **(environment or {})},
+            env={**around, **variables, **malloc, "PYTHONPATH": path, **(environment or {})},
         )
         if processor is not None:
             os.sched_setaffinity(self.process.pid, {processor})

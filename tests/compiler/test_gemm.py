@@ -62,11 +62,10 @@ class Compiled:
         return number
 
     def load(self) -> Compiled:
-        for name in self.module.libraries:
-            if self.target is None:
-                library.load(name)
-            else:
-                library.LIBRARIES[name].write(self.module, self.target)
+        if self.target is None:
+            library.load_all(self.module.libraries)
+        else:
+            library.write(self.module.libraries, self.module, self.target)
         self.code = build.Library(build.emit_object(self.module.text(), self.target))
         return self
 
@@ -586,8 +585,7 @@ def test_code_for_other_processors(target: build.Target, dtype: dtypes.DType) ->
     for i, (m, n, k) in enumerate([(5, 6, 7), (40, 50, 60), (1, 70, 300)]):
         gemm = Gemm(dtype, (), m, n, k, (k, 1), (1, k), (n, 1), target=target)
         gemm.emit(module, f"k{i}")
-    for name in module.libraries:
-        library.LIBRARIES[name].write(module, target)
+    library.write(module.libraries, module, target)
     code = build.emit_assembly(module.text(), target)
     instruction = {HASWELL: "vfmadd", SSE2: "mulp", NEON: "fmla"}[target]
     assert instruction in code

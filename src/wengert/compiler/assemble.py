@@ -18,6 +18,7 @@ from wengert.compiler.ir import Program, Term, apply
 from wengert.compiler.kernel_calls import MAKERS
 from wengert.compiler.kernels.base import Workspace, padded
 from wengert.compiler.layout import Layout
+from wengert.compiler.linked import begin_libraries
 from wengert.compiler.llvm.crossed import emit_nest, workspace_of
 from wengert.compiler.llvm.emit import Module
 from wengert.compiler.llvm.nests import SERIAL, work_of
@@ -178,6 +179,7 @@ def _write_kernel(made: Assembly, number: int, job: Job) -> None:
         kinds = [t.dtype for t in form.slots] if form else []
         then = Epilogue(form, kinds, FIRST) if form else None
         made.names[key] = call.kernel.emit(made.module, name, then)
+        begin_libraries(made.module.libraries)
     small = _work(term) + (work_of(form) if form else 0) < SMALL
     for phase in made.names[key]:
         made.pieces.append(Piece(number, phase.name, slots, phase.serial or small))

@@ -10,6 +10,13 @@ from wengert.compiler.executable import Executable
 from wengert.compiler.ir import Program
 
 
+def prepare() -> None:
+    """Begin with what all programs share, while the first one is traced."""
+    from wengert.compiler.llvm import threads
+
+    threads.prepare()
+
+
 def compile_program(program: Program) -> Executable:
     """Native code for a program: from the cache on disk, or compiled and kept there."""
     with uncollected():

@@ -257,7 +257,7 @@ class _Body:
         inputs.update((x._node, loop.first_row + i) for i, x in enumerate(self.rows))
         sources: list[set[int]] = []
         for value in (*self.new, *self.ys):
-            above = list(differentiable_above(value._node, self.session.released))
+            above = list(differentiable_above([value._node], self.session.released))
             found = {inputs[n] for n in above if n in inputs}
             if any(n not in inputs and (not n.parents or self.is_outside(n)) for n in above):
                 found.add(-1)  # a parameter, or something further out

@@ -188,25 +188,24 @@ class Program:
 def in_order(outputs: Iterable[Term]) -> list[Term]:
     """The terms that some outputs need, operands first. Iterative: programs may be very deep."""
     done: set[Term] = set()
+    begun: set[Term] = set()
     order: list[Term] = []
     for output in outputs:
-        if output in done:
-            continue
-        stack: list[tuple[Term, int]] = [(output, 0)]
-        on_stack = {output}
+        stack = [output]
         while stack:
-            term, i = stack.pop()
-            while i < len(term.args) and term.args[i] in done:
-                i += 1
-            if i < len(term.args):
-                stack.append((term, i + 1))
-                child = term.args[i]
-                assert child not in on_stack, "a program must not contain a cycle"
-                stack.append((child, 0))
-                on_stack.add(child)
+            term = stack[-1]
+            if term in done:
+                stack.pop()
+                continue
+            missing = [a for a in term.args if a not in done]
+            if missing:
+                assert term not in begun, "a program must not contain a cycle"
+                begun.add(term)
+                missing.reverse()
+                stack += missing
             else:
+                stack.pop()
                 done.add(term)
-                on_stack.discard(term)
                 order.append(term)
     return order
 

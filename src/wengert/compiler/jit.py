@@ -16,7 +16,7 @@ import numpy as np
 
 from wengert.compiler.buffers import address
 from wengert.compiler.cached import Cached, Plain, make, names_of
-from wengert.compiler.compile import uncollected
+from wengert.compiler.compile import prepare, uncollected
 from wengert.compiler.explain import History
 from wengert.compiler.ir import Program
 from wengert.compiler.signature import Signature, Static, read
@@ -282,6 +282,7 @@ class Jit:
     def _compile(self, signature: Signature, before: Sequence[Cached]) -> Cached | None:
         started = perf_counter()
         with uncollected():
+            prepare()
             cached = make(self, signature)
         if cached is not None:
             spent = perf_counter() - started

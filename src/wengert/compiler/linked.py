@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -123,9 +123,17 @@ def is_shared(made: Assembled) -> bool:
     )
 
 
-def load_libraries(names: Iterable[str]) -> None:
-    """Load the shared code that a program calls."""
-    for name in sorted(names):
+def begin_libraries(names: Collection[str]) -> None:
+    """Let shared code that a program calls be loaded in the background."""
+    if names:
         from wengert.compiler.kernels import library
 
-        library.load(name)
+        library.begin(names)
+
+
+def load_libraries(names: Collection[str]) -> None:
+    """Load the shared code that a program calls."""
+    if names:
+        from wengert.compiler.kernels import library
+
+        library.load_all(names)

@@ -22,7 +22,7 @@ from wengert.compiler.assembled import Access, Assembled, LibraryCall, Piece, Re
 from wengert.compiler.fingerprint import Fingerprint, Unknown, compact
 from wengert.compiler.ir import Array, Program, Term
 from wengert.compiler.kernels.base import Workspace
-from wengert.compiler.linked import Linked, load_libraries
+from wengert.compiler.linked import Linked, begin_libraries, load_libraries
 from wengert.compiler.llvm import build, cache
 from wengert.compiler.loop import Loop
 from wengert.core.op import REGISTRY
@@ -93,6 +93,7 @@ def load(entry: Entry, program: Program) -> Saved | None:
     code = cache.load(told["code"])
     if code is None:
         return None
+    begin_libraries(told["libraries"])
     made = _Reader(blobs, entry.constants).assembled(told["main"])
     load_libraries(told["libraries"])
     return Saved(program, made, build.Library(code), told["checks"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,13 +51,11 @@ class Traced:
         for x, kind in zip(self.inputs, self.signature.kinds, strict=True):
             if x is not None and kind in (TRACKED, LEAF):
                 starts.update(nodes_of([x]))
-        return any(self._reaches(o._node, starts) for o in self.tensors)
-
-    def _reaches(self, node: Node | None, starts: set[Node]) -> bool:
-        for found in differentiable_above(node, self.session.released):
-            if found in starts or found.op is leaf or self.is_outside(found):
-                return True
-        return False
+        results = [o._node for o in self.tensors]
+        return any(
+            found in starts or found.op is leaf or self.is_outside(found)
+            for found in differentiable_above(results, self.session.released)
+        )
 
     def is_outside(self, node: Node) -> bool:
         """Whether a node is older than the trace: a value that something further out tracks."""
@@ -86,11 +84,11 @@ class Traced:
         return names
 
 
-def differentiable_above(node: Node | None, released: set[Node]) -> Iterator[Node]:
-    """A node and those above it that a backward pass from it would come to, had it not gone there
-    before and released them."""
+def differentiable_above(nodes: Iterable[Node | None], released: set[Node]) -> Iterator[Node]:
+    """Some nodes and those above them that a backward pass from there would come to, had it not
+    gone there before and released them."""
     seen: set[Node] = set()
-    stack = [node]
+    stack = [*nodes]
     while stack:
         node = stack.pop()
         if node is None or node in seen or node in released:

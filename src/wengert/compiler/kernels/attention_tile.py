@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from wengert.compiler.kernels.base import address, padded
-from wengert.compiler.kernels.gemm_common import PACK_ARGS, library_name, pack_name
+from wengert.compiler.kernels.gemm_common import PACK_ARGS, pack_name
 from wengert.compiler.kernels.microkernel import MICRO_ARGS, Micro, tile_for
 from wengert.compiler.kernels.philox import block_words, round_keys
 from wengert.compiler.kernels.pieces import split_lanes
@@ -131,7 +131,7 @@ class Writer:
     ) -> None:
         """`count` items of length k become k rows; see `packing`."""
         f, name = self.f, pack_name(self.p.dtype)
-        f.module.libraries.add(library_name(self.p.dtype))
+        f.module.libraries.add(name)
         f.module.declare(name, "void", PACK_ARGS)
         sizes = [f.i64(x) for x in (k, count)]
         f.call(name, [*sizes, source, f.i64(item), f.i64(step), to, f.i64(pitch)])

@@ -17,7 +17,6 @@ from wengert.compiler.kernels.gemm_common import (
     SUM_ARGS,
     dots_name,
     driver_name,
-    library_name,
     sum_name,
 )
 from wengert.compiler.kernels.gemm_dots import DOTS_PANEL
@@ -117,12 +116,12 @@ class Blocked:
         if module.has(name):
             return phases
         dtype = self.gemm.dtype
-        module.libraries.add(library_name(dtype))
         back = self._epilogue(module, name, epilogue)
         self._multiply(module, name, None if self.cut else back)
         if self.cut:
             place = _integers(module, f"{name}_result", self._description(False))
             f, args, thread, threads = step(module, f"{name}_sum")
+            module.libraries.add(sum_name(dtype))
             module.declare(sum_name(dtype), "void", SUM_ARGS)
             f.call(sum_name(dtype), [_symbol(f, place), _symbol(f, back), args, thread, threads])
             f.ret()
@@ -135,6 +134,7 @@ class Blocked:
         grid = _bytes(module, f"{name}_grid", grid_table(*shape))
         place = _integers(module, f"{name}_sizes", self._description(self.cut, bool(epilogue)))
         f, args, thread, threads = step(module, name)
+        module.libraries.add(driver_name(dtype))
         module.declare(driver_name(dtype), "void", DRIVER_ARGS)
         given = [_symbol(f, x) for x in (place, grid, self._micros(module, name), epilogue)]
         f.call(driver_name(dtype), [*given, args, thread, threads])
@@ -245,6 +245,7 @@ class DotRows(Blocked):
         dtype = self.gemm.dtype
         place = _integers(module, f"{name}_sizes", self._description(self.cut))
         f, args, thread, threads = step(module, name)
+        module.libraries.add(dots_name(dtype))
         module.declare(dots_name(dtype), "void", DOTS_ARGS)
         f.call(dots_name(dtype), [_symbol(f, place), _symbol(f, epilogue), args, thread, threads])
         f.ret()

@@ -69,14 +69,14 @@ def dots_name(dtype: DType) -> str:
     return f"wengert_dots_{dtype.name}"
 
 
+def finish_name(dtype: DType) -> str:
+    """The function, in the driver's library and that of sums, that stores a part of a result."""
+    return f"finish_{dtype.name}"
+
+
 def pack_name(dtype: DType) -> str:
     """The library's function that packs a part of a matrix."""
     return f"wengert_pack_{dtype.name}"
-
-
-def library_name(dtype: DType) -> str:
-    """The library that has these functions for a dtype."""
-    return f"gemm_{dtype.name}"
 
 
 class Description:

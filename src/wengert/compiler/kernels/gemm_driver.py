@@ -20,16 +20,18 @@ from wengert.compiler.kernels.gemm_common import (
     DRIVER_ARGS,
     FINISH_ARGS,
     GRID_THREADS,
+    PACK_ARGS,
     SUM_ARGS,
     Description,
     call_epilogue,
     driver_name,
+    finish_name,
     pack_name,
     part,
     sum_name,
 )
 from wengert.compiler.kernels.microkernel import Tile
-from wengert.compiler.kernels.packing import Packing, pitch_of
+from wengert.compiler.kernels.packing import pitch_of
 from wengert.compiler.llvm import convert
 from wengert.compiler.llvm.arithmetic import Arithmetic
 from wengert.compiler.llvm.build import Target
@@ -46,15 +48,14 @@ class Driver:
         self.stored, self.element = stored(dtype), computed(dtype)
 
     def emit(self) -> None:
-        """Write the driver and all that it calls."""
-        Packing(self.module, pack_name(self.dtype), self.tile, self.dtype, self.target).emit()
+        """Write the driver; it calls the library's packing."""
         emit_finish(self.module, self.tile, self.dtype, self.target)
         f = self.f = self.module.function(driver_name(self.dtype), DRIVER_ARGS)
         place, grid, self.micros, self.epilogue, self.args, thread, threads = f.args
         self.d = Description(f, place)
         self._share(grid, thread, threads)
+        self.module.declare(pack_name(self.dtype), "void", PACK_ARGS)
         f.ret()
-        emit_sum(self.module, self.tile, self.dtype)
 
     def _share(self, grid: Value, thread: Value, threads: Value) -> None:
         """Find the thread's rectangle of each of its matrices."""
@@ -171,7 +172,7 @@ class Driver:
                 with f.when(staged):
                     alpha = f.cast("bitcast", d["alpha"], F64)
                     shape = (height, width, alpha, d["accumulate"])
-                    f.call("finish", [c, row_c, target, d["row_c"], *shape])
+                    f.call(finish_name(self.dtype), [c, row_c, target, d["row_c"], *shape])
 
     def _packs_b(self, width: Value) -> Value:
         """Whether a panel is packed: without masks, a narrow one must be, to be loaded whole."""
@@ -210,7 +211,9 @@ def emit_finish(module: Module, tile: Tile, dtype: DType, target: Target) -> Non
 
     It stores alpha times a part of a result, added to what is there already if told so.
     """
-    f = module.function("finish", FINISH_ARGS, internal=True)
+    if module.has(finish_name(dtype)):
+        return
+    f = module.function(finish_name(dtype), FINISH_ARGS, internal=True)
     source, pitch, to, step, rows, columns, factor, accumulate = f.args
     rules, kept, element = Arithmetic(f, dtype, target=target), stored(dtype), computed(dtype)
     alpha = f.cast("fptrunc", factor, element)
@@ -231,11 +234,12 @@ def emit_finish(module: Module, tile: Tile, dtype: DType, target: Target) -> Non
     f.ret()
 
 
-def emit_sum(module: Module, tile: Tile, dtype: DType) -> None:
+def emit_sum(module: Module, tile: Tile, dtype: DType, target: Target) -> None:
     """Write `void wengert_gemm_sum(description, epilogue, args, thread, threads)`.
 
     The parts of k lie one after the other in the shared workspace; they are added in this order.
     """
+    emit_finish(module, tile, dtype, target)
     f = module.function(sum_name(dtype), SUM_ARGS)
     place, epilogue, args, thread, threads = f.args
     d = Description(f, place)
@@ -260,8 +264,8 @@ def emit_sum(module: Module, tile: Tile, dtype: DType) -> None:
                         one = f.load(kind, f.at(source, s * size + i, element))
                         total.set(total.get() + one)
                     f.store(total.get(), f.at(line, i, element))
-            target = f.at(result, far[2] + row * d["row_c"] + column, stored(dtype))
+            to = f.at(result, far[2] + row * d["row_c"] + column, stored(dtype))
             shape = (f.i64(1), width, alpha, d["accumulate"])
-            f.call("finish", [line, f.i64(0), target, d["row_c"], *shape])
+            f.call(finish_name(dtype), [line, f.i64(0), to, d["row_c"], *shape])
             call_epilogue(f, epilogue, args, index, index + 1, column, width)
     f.ret()

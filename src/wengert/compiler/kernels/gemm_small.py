@@ -18,7 +18,7 @@ from wengert.compiler.kernels.base import (
     share,
     step,
 )
-from wengert.compiler.kernels.gemm_common import PACK_ARGS, library_name, pack_name
+from wengert.compiler.kernels.gemm_common import PACK_ARGS, pack_name
 from wengert.compiler.kernels.gemm_dots import DOTS_PANEL, Dots
 from wengert.compiler.kernels.gemm_problem import Problem
 from wengert.compiler.kernels.microkernel import multiply_add, tile_for
@@ -148,7 +148,7 @@ class Small:
         lanes = self.tile.lanes
         pitch = -(-p.columns // lanes) * lanes
         packed = f.buffer(p.depth * pitch + lanes, self.element)
-        f.module.libraries.add(library_name(self.dtype))
+        f.module.libraries.add(pack_name(self.dtype))
         f.module.declare(pack_name(self.dtype), "void", PACK_ARGS)
         sizes = [f.i64(x) for x in (p.depth, p.columns)]
         steps = [f.i64(x) for x in (p.column_b, p.row_b)]

@@ -13,10 +13,11 @@ import platform
 import sys
 import threading
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from wengert.compiler.llvm import build, runtime
+from wengert.compiler.llvm.ahead import Ahead
 from wengert.compiler.llvm.runtime import block
 from wengert.compiler.llvm.steps import Program, aligned_words
 from wengert.compiler.threads import MAX_THREADS
@@ -146,7 +147,7 @@ class _Native:
 
     def __init__(self) -> None:
         address, word = ctypes.c_void_p, ctypes.c_int64
-        library = build.load_cached(runtime.text(build.host().triple))
+        library = _runtime().result()
         self.library = library  # the code lives as long as this
         self.run = ctypes.CFUNCTYPE(word, address)(library.address("wengert_request"))
         self.work = ctypes.CFUNCTYPE(word, address, word)(library.address("wengert_work"))
@@ -164,6 +165,18 @@ class _Native:
     def get() -> _Native:
         """The runtime of this process."""
         return _Native()
+
+
+@lru_cache(maxsize=1)
+def _runtime() -> Ahead[build.Library]:
+    """The code of the runtime, once it is there."""
+    return Ahead(partial(build.load_cached, runtime.text(build.host().triple)))
+
+
+def prepare() -> None:
+    """Let the code of the runtime be compiled, or loaded, in the background: a program will come
+    that needs it."""
+    _runtime()
 
 
 @lru_cache(maxsize=1)
