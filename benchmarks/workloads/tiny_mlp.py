@@ -181,7 +181,7 @@ def wengert_functional(inputs: Arrays, setting: Setting) -> Case:
 
     model = training.wengert_model(network(wg.nn), inputs)
     opt = wg.optim.functional(wg.optim.Adam, lr=LR)
-    start = dict(model.named_parameters())
+    start = {name: p.detach() for name, p in model.named_parameters()}
     state = opt.init(start)
     xs, ys = wg.asarray(inputs["x"]), wg.asarray(inputs["y"])
 

@@ -27,7 +27,7 @@ from wengert.compiler.nest import Check, Store
 from wengert.compiler.refusals import unwritten
 from wengert.compiler.remat import rematerialise
 from wengert.compiler.schedule import Job, schedule, with_own_outputs
-from wengert.compiler.simplify import simplify
+from wengert.compiler.simplify.beforehand import simple_body
 from wengert.compiler.units import KernelUnit, LoopUnit, NestUnit
 from wengert.core.op import REGISTRY
 
@@ -215,8 +215,8 @@ def _write_loop(made: Assembly, number: int, job: Job) -> None:
     (term,) = job.unit.roots
     loop: Loop = term.params["loop"]
     aliases = {i: loop.constants + i for i in range(loop.carried)}
-    program = simplify(Program(loop.body.inputs, loop.body.outputs, aliases))
-    body = assemble(program, made)
+    simple = simple_body(loop)
+    body = assemble(Program(simple.inputs, simple.outputs, aliases, simple.names), made)
     results, spare = _results(term, job)
     slots = [*(Slot(a) for a in term.args), *results]
     made.workspaces[number] = Workspace(spare)

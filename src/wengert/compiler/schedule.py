@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from wengert.compiler.fuse import fuse
 from wengert.compiler.ir import Program, Term, apply
-from wengert.compiler.nest import Point
+from wengert.compiler.nest import Nest, Point
 from wengert.compiler.units import KernelUnit, LibraryUnit, NestUnit, Unit, Units, lone_nest
 from wengert.core.lowering import Native, View
 from wengert.core.op import REGISTRY
@@ -238,12 +238,21 @@ def _reads_in_place(job: Job, written: Term, old: Term) -> bool:
     if moving & job.unit.nest.reduced:
         return False  # a later pass over the reduced dimensions may read what an earlier one wrote
     if job.unit.nest.reduced:
-        others = [t for t in job.writes if t is not written]
-        if old in loaded(job.unit, others):
-            return False  # another result of the nest may be computed after this one is stored
+        later = [t for t in job.writes if not _is_stored_by(job.unit.nest, t, written)]
+        if old in loaded(job.unit, later):
+            return False  # another result of the nest is computed after this one is stored
     index = [i.key() for i in place]
     reads = [a for a in job.unit.nest.reads if a.term is old]
     return all([i.key() for i in a.index] == index for a in reads)
+
+
+def _is_stored_by(nest: Nest, term: Term, other: Term) -> bool:
+    """Whether a nest that reduces stores a result no later than another one, which it does not
+    store all along the reduced dimensions."""
+    index, point = nest.roots[term]
+    inside = nest.reduced & {*point.dims, *(v for i in index for v, _ in i.terms)}
+    last = nest.roots[other][1].stage
+    return not nest.across and point.stage < last + (not inside)
 
 
 def _kernel_in_place(term: Term, old: Term) -> bool:

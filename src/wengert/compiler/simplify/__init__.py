@@ -19,6 +19,7 @@ from __future__ import annotations
 from wengert.compiler.ir import Program
 from wengert.compiler.simplify import (  # noqa: F401 (rules are declared where they are written)
     arithmetic,
+    beforehand,
     cleaning,
     contraction,
     expand,
