@@ -276,6 +276,31 @@ def test_softmax_of_nothing(name: str) -> None:
     simplified(program_of(lambda x: op[name](x, axis=(1,)), f32(3, 0)), [[np.ones((3, 0), "f4")]])
 
 
+@pytest.mark.parametrize("axis", [(1,), (0,), (0, 1)])
+def test_a_softmax_of_logarithms_is_one_of_exponentials(axis: tuple[int, ...]) -> None:
+    """e^(x − log Σ eˣ) has eˣ already; what is not a softmax, or could overflow, stays."""
+    spec = Spec((5, 7), dtypes.float32)
+    far = np.where(np.eye(5, 7) > 0, np.inf, -np.inf).astype("f4")
+    arrays = [[np.round(ordinary(spec, 1) * 20)], [special(spec, 2)], [far], [-far]]
+    whole = program_of(lambda x: op["exp"](op["log_softmax"](x, axis=axis)), spec)
+    found, _ = simplified(whole, arrays, close)
+    assert names(found)["exp"] == 1
+    assert names(found)["log"] == 0
+    x = arrays[0][0]
+    exact = np.exp(x - np.max(x.astype("f8"), axis=axis, keepdims=True))
+    exact /= exact.sum(axis=axis, keepdims=True)
+    normal = exact > 1e-37
+    (y,) = evaluate(found, arrays[0])
+    assert np.abs(y / exact - 1)[normal].max() < 3 * 2.0**-23
+
+    def unbounded(x: Any) -> Any:
+        total = wg.sum(wg.exp(x), axis=axis, keepdims=True)
+        return wg.exp(x - wg.log(total))
+
+    found, _ = simplified(program_of(unbounded, spec), arrays)
+    assert names(found)["log"] == 1
+
+
 @pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize("axis", [(1,), (0, 2)])
 @pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.bfloat16])

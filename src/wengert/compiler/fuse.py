@@ -39,6 +39,7 @@ from wengert.compiler.units import (
     is_reduction,
     is_view,
     lone_nest,
+    positions,
     split_dims,
 )
 from wengert.core.index import NeedsSplit, NotAffine, reshaped
@@ -53,6 +54,7 @@ ARRAYS = 8  # that one expression reads
 POINTS = 160  # of one nest that takes in more roots
 TURN = 4  # units before the backward pass that it may still join
 NEIGHBOURS = 4  # nests that a root is tried with
+MUCH, MUCH_MORE = 15, 4  # log₂ of positions to wait for that are many; than of what waits
 MOST_USERS = 64  # of a kernel's result that are looked through
 
 
@@ -114,6 +116,7 @@ class _Fusion:
         self.readers: dict[Term, list[int]] = {}  # nests that read a term
         self.deps: list[set[int]] = []  # of each unit, the units that it reads from
         self.reach: list[int] = []  # the same through others, as bits
+        self.long = [0] * 128  # the units with 2ⁿ positions or more, as bits
 
     def run(self) -> Units:
         self.roots = self.choose_roots()
@@ -207,10 +210,9 @@ class _Fusion:
             if entries > 1 and self.cost[term] * again > RECOMPUTE * term.size > 0:
                 return True  # windows that overlap read each entry several times
         arrays = len(self.leaves[term])
-        if arrays > ARRAYS:
+        spread = self.cost[term] >= SPREAD and self.reached[term] >= 8 * term.size
+        if arrays > ARRAYS or (spread and not view):  # small, and needed at many positions
             return True
-        if not view and self.cost[term] >= SPREAD and self.reached[term] >= 8 * term.size:
-            return True  # small, and needed at many positions
         if view or len(users) < 2 or self.cost[term] == 0:
             return False
         # Stored once and read again, or computed again from all that it is made of?
@@ -230,6 +232,8 @@ class _Fusion:
         for d in needed:
             reach |= self.reach[d] | (1 << d)
         self.reach.append(reach)
+        for n in range(positions(unit.roots[0]).bit_length()):
+            self.long[n] |= 1 << unit.number
         for root in unit.roots:
             self.found.home[root] = unit
 
@@ -267,6 +271,8 @@ class _Fusion:
             unit = self.found.units[number]
             nest = self._open(unit, term)
             if nest is None or not self._may_join(number, needed):
+                continue
+            if self._would_wait(number, term, needed):
                 continue
             if late and not is_late(unit.roots[0]) and number < self.turn - TURN:
                 continue  # the backward pass would be served early, and memory held for it
@@ -349,6 +355,21 @@ class _Fusion:
     def _may_join(self, number: int, needed: set[int]) -> bool:
         """No other source of the root may itself depend on the nest."""
         return all(d == number or not self.reach[d] >> number & 1 for d in needed)
+
+    def _would_wait(self, number: int, term: Term, needed: set[int]) -> bool:
+        """Whether something small would, in one nest with others, wait for something large; what
+        needs it could then not join that. (A gradient is divided by a number of labels.)"""
+        if is_late(term):
+            return False
+        behind, here = 0, self.reach[number] | (1 << number)
+        for d in needed:
+            behind |= self.reach[d] | (1 << d)
+        nest = positions(self.found.units[number].roots[0])
+        new_for_term = here & ~behind & ~(1 << number) & self._many_more(positions(term))
+        return bool(new_for_term or behind & ~here & self._many_more(nest))
+
+    def _many_more(self, size: int) -> int:  # the units that have many more positions, as bits
+        return self.long[max(MUCH, MUCH_MORE + size.bit_length() - 1)]
 
     def _joined(self, unit: Unit, nest: NestUnit, term: Term, needed: set[int]) -> None:
         nest.roots.append(term)

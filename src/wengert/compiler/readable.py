@@ -13,6 +13,7 @@ from wengert.compiler.form import Address, Form, finalise
 from wengert.compiler.ir import Origins, Program, Term
 from wengert.compiler.layout import Layout
 from wengert.compiler.llvm.build import Target
+from wengert.compiler.llvm.kept import kept_points
 from wengert.compiler.nest import Point, Reduce, Store
 from wengert.compiler.schedule import Job
 from wengert.compiler.units import KernelUnit, NestUnit
@@ -134,7 +135,7 @@ class Loops:
     """A loop nest as loops: each point where it is computed, with the user's line it is for."""
 
     def __init__(self, form: Form, unit: NestUnit, names: Names) -> None:
-        self.form, self.names = form, names
+        self.form, self.names, self.kept = form, names, kept_points(form)
         self.terms: dict[Point, Term] = {}
         for key, point in unit.builder.memo.items():
             if isinstance(key, tuple) and key[0] == "term":
@@ -200,6 +201,7 @@ class Loops:
         for n, loop in enumerate(inner):
             self._open(loop, depth + n)
         deep = depth + len(inner)
+        self.done |= {p for p, made in self.kept.items() if made < stage}
         before = set(self.done)
         self._points([*outer, *inner], deep, stage, self._needed([*reduces, *across], inside))
         for r in reduces:
@@ -218,7 +220,7 @@ class Loops:
         found: set[Point] = set()
         while stack:
             point = stack.pop()
-            if point not in found:
+            if point not in found and point not in self.done:
                 found.add(point)
                 stack.extend(point.args)
         return found
@@ -244,7 +246,8 @@ class Loops:
             self.short[point] = f"v{point.number}"
             term = self.terms.get(point)
             comment = where(term.origins) if term is not None and point.kind != "load" else ""
-            self._say(depth, f"v{point.number} = {self._text(point)}", comment)
+            kept = ", kept for the row" if point in self.kept else ""
+            self._say(depth, f"v{point.number} = {self._text(point)}{kept}", comment)
 
     def _stores(self, stores: Iterable[tuple[Address, Point]], depth: int) -> None:
         for at, point in stores:

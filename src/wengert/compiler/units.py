@@ -110,6 +110,11 @@ def is_reduction(term: Term) -> bool:
     return term.op is not None and isinstance(term.op.lower, Reduction) and _count(term) > 1
 
 
+def positions(term: Term) -> int:
+    """At how many positions a root is computed."""
+    return term.args[0].size if is_reduction(term) else term.size
+
+
 def _count(term: Term) -> int:
     """How many entries a reduction combines into one."""
     return prod(term.args[0].shape[a] for a in reduced_axes(term))

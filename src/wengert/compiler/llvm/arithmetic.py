@@ -47,15 +47,16 @@ class Abilities(NamedTuple):
     fma: bool
     rounding: bool
     halves: bool
+    scaling: bool  # by powers of 2
 
 
 @lru_cache(maxsize=32)
 def abilities(target: Target) -> Abilities:
     """The abilities of a target."""
     if target.triple.startswith(("aarch64", "arm64")):
-        return Abilities(True, True, True)
+        return Abilities(True, True, True, False)
     rounding = target.has("sse4.1") or target.has("avx")
-    return Abilities(target.has("fma"), rounding, target.has("f16c"))
+    return Abilities(target.has("fma"), rounding, target.has("f16c"), target.has("avx512f"))
 
 
 class Arithmetic:

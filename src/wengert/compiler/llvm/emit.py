@@ -307,6 +307,12 @@ class Function:
         """a·b + c, rounded once."""
         return self.intrinsic("fma", a, b, c)
 
+    def scale(self, x: Value, n: Value) -> Value:
+        """x·2ⁿ rounded once, for int32 n (slow where no instruction does it)."""
+        name = f"llvm.ldexp.{mangled(x.type)}.{mangled(n.type)}"
+        self.module.declare(name, x.type, [x.type, n.type])
+        return self.op(x.type, f"call {x.type} @{name}({x.type} {x}, {n.type} {n})")
+
     def smin(self, a: Value, b: Operand) -> Value:
         """The smaller of two signed integers."""
         if isinstance(b, int) and a.name.lstrip("-").isdigit():

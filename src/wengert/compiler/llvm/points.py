@@ -10,6 +10,7 @@ from wengert.compiler.form import Address, Form
 from wengert.compiler.kernels.base import address
 from wengert.compiler.llvm import convert, spread
 from wengert.compiler.llvm.emit import Function, Value
+from wengert.compiler.llvm.kept import kept_points, row_entries
 from wengert.compiler.llvm.scalars import Scalars
 from wengert.compiler.llvm.types import I1, I64, computed, size_of, stored, vector
 from wengert.compiler.nest import Point
@@ -60,6 +61,8 @@ class Points:
         self.opened: set[int] = set()
         self.stage = 0
         self.read_in: dict[Point, list[int]] = {}  # the passes that read an entry
+        self.kept = kept_points(form)
+        self.rows = {p: self._row(p) for p in self.kept}
 
     def _lanes(self) -> int:
         """Lanes of the vectors: sixteen, or eight where all that is written takes eight bytes."""
@@ -193,11 +196,17 @@ class Points:
 
     def value(self, p: Point, copy: int = 0) -> Value:
         """The value of a point where we are; written now, if it is not yet."""
+        f = self.f
         stack = [p]
         while stack:
             top = stack[-1]
             key = (top, copy if self.has_copies(top) else 0)
             if self.scope.find(key) is not None:
+                stack.pop()
+                continue
+            if self.kept.get(top, self.stage) < self.stage:
+                wide = vector(self.lanes, computed(top.dtype))
+                self.scope.values[key] = f.load(wide, self._in_row(top, copy))
                 stack.pop()
                 continue
             missing = [
@@ -208,11 +217,27 @@ class Points:
             if missing:
                 stack += missing
                 continue
-            self.scope.values[key] = self._write(top, copy)
+            made = self.scope.values[key] = self._write(top, copy)
+            if top in self.kept:
+                f.store(made, self._in_row(top, copy))
             stack.pop()
         found = self.scope.find((p, copy if self.has_copies(p) else 0))
         assert found is not None
         return found
+
+    def _row(self, p: Point) -> Value:
+        """Memory for a value at each position of a row; its last vector may be whole."""
+        return self.f.buffer(row_entries(self.form) + self.lanes, computed(p.dtype))
+
+    def _in_row(self, p: Point, copy: int) -> Value:
+        """Where a value that is kept stands."""
+        f, form = self.f, self.form
+        at = f.i64(copy * self.lanes)
+        step = 1
+        for level in sorted(form.reduced, reverse=True):
+            at = at + self.loop_values[level] * step
+            step *= form.sizes[level]
+        return f.at(self.rows[p], at, computed(p.dtype))
 
     def _write(self, p: Point, copy: int) -> Value:
         f = self.f

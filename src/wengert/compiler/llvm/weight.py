@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wengert.compiler.ir import Term
@@ -9,6 +10,7 @@ from wengert.compiler.llvm.emit import Module
 from wengert.compiler.llvm.scalars import Scalars
 from wengert.compiler.llvm.types import computed, vector
 from wengert.core import dtypes
+from wengert.core.dtypes import DType
 from wengert.core.lowering import Indexed, Pointwise
 
 SLOW = 8  # what a division or a square root takes
@@ -24,19 +26,28 @@ def weight(term: Term) -> int:
         return INDEXED
     if not isinstance(lowering, Pointwise):
         return 0
-    key = (lowering, term.dtype, tuple(a.dtype for a in term.args))
+    return weight_of(lowering.rule, [a.dtype for a in term.args], term.dtype, term.params)
+
+
+def weight_of(
+    rule: Callable[..., Any], kinds: Sequence[DType], result: DType, params: Mapping[str, Any]
+) -> int:
+    """Instructions that a pointwise rule writes for operands of some dtypes. (Its parameters make
+    no great difference.)"""
+    key = (rule, result, *kinds)
     found = _known.get(key)
     if found is None:
-        found = _known[key] = _count(lowering, term)
+        found = _known[key] = _count(rule, kinds, result, params)
     return found
 
 
-def _count(lowering: Pointwise, term: Term) -> int:
+def _count(
+    rule: Callable[..., Any], kinds: Sequence[DType], result: DType, params: Mapping[str, Any]
+) -> int:
     module = Module()
-    kinds = [vector(8, computed(a.dtype)) for a in term.args]
-    f = module.function("one", kinds)
-    operand = next((a.dtype for a in term.args if a.dtype != dtypes.bool), dtypes.bool)
-    lowering.rule(Scalars(f, operand, term.dtype), *f.args, **term.params)
+    f = module.function("one", [vector(8, computed(d)) for d in kinds])
+    operand = next((d for d in kinds if d != dtypes.bool), dtypes.bool)
+    rule(Scalars(f, operand, result), *f.args, **params)
     f.ret()
     text = "\n".join(module.bodies.values())
     slow = text.count(" = fdiv ") + text.count("@llvm.sqrt.")

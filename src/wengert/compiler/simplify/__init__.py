@@ -23,6 +23,7 @@ from wengert.compiler.simplify import (  # noqa: F401 (rules are declared where 
     cleaning,
     contraction,
     expand,
+    exponentials,
     indexing,
     logic,
     reductions,

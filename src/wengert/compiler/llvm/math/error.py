@@ -8,7 +8,7 @@ import math
 from wengert.compiler.llvm.arithmetic import FORMATS, Arithmetic
 from wengert.compiler.llvm.emit import Value
 from wengert.compiler.llvm.math.exact import ordered_sum, two_product, two_sum
-from wengert.compiler.llvm.math.exponential import LOG2_E, TABLES, as_power, nearest, split
+from wengert.compiler.llvm.math.exponential import TABLES, as_power, nearest, split, times_power
 from wengert.compiler.llvm.math.logarithm import log_of_sum
 from wengert.compiler.llvm.math.once import once
 from wengert.compiler.llvm.types import F32, F64
@@ -122,9 +122,8 @@ def erfc(k: Arithmetic, x: Value) -> Value:
     power = split(k, -square.hi, 2 * bias)
     r = power.r - square.lo
     grown = r * k.poly(r, TABLES[x.element].exp[:-1])
-    _, half = nearest(k, -square.hi, LOG2_E / 2, bias)
     found = ratio + k.fma(ratio, grown, k.fma(rest, grown, rest))
-    found = found * as_power(k, half) * as_power(k, power.bits - half)
+    found = times_power(k, found, power.bits, -square.hi)
     found = k.select(k.gt(x, 0.0), found, 2.0 - found)
     near = 1.0 - k.fma(x, k.poly(x * x, _NEAR[x.element]), x)
     return k.select(k.gt(size, 0.5), found, near)

@@ -14,7 +14,7 @@ from wengert.compiler.llvm.arithmetic import FORMATS, Arithmetic
 from wengert.compiler.llvm.emit import Number, Value
 from wengert.compiler.llvm.math.logarithm import log1p
 from wengert.compiler.llvm.math.once import once
-from wengert.compiler.llvm.types import F32, F64
+from wengert.compiler.llvm.types import F32, F64, I32, vector
 
 LOG2_E = 1.0 / math.log(2.0)
 
@@ -103,6 +103,20 @@ def as_power(k: Arithmetic, bits: Value) -> Value:
     return k.from_bits(bits << form.digits)
 
 
+def times_power(
+    k: Arithmetic, y: Value, bits: Value, exponent: Value, factor: Number = LOG2_E
+) -> Value:
+    """y·2ⁿ rounded once, from bits whose low end is n + twice the bias, as `nearest` gives them for
+    an exponent and a factor: n may lie beyond the normal exponents."""
+    form = FORMATS[y.element]
+    if k.can.scaling and y.lanes:
+        zero = ((form.digits + form.bias) << form.digits) + (1 << (form.digits - 1))  # 1½·2ᵐ
+        n = bits - (zero + 2 * form.bias)
+        return k.f.scale(y, n if n.element == I32 else k.f.cast("trunc", n, vector(n.lanes, I32)))
+    _, half = nearest(k, exponent, factor / 2, form.bias)
+    return y * as_power(k, half) * as_power(k, bits - half)
+
+
 def exp(k: Arithmetic, x: Value) -> Value:
     """eˣ."""
     return exp_less(k, x, 0)
@@ -113,9 +127,7 @@ def exp_less(k: Arithmetic, x: Value, less: int) -> Value:
     table, bias = TABLES[x.element], FORMATS[x.element].bias
     x = k.at_most(k.at_least(x, table.lowest), table.highest + less)
     s = split(k, x, 2 * bias - less)
-    y = k.poly(s.r, table.exp)
-    _, half = nearest(k, x, LOG2_E / 2, bias)
-    return y * as_power(k, half) * as_power(k, s.bits - half)
+    return times_power(k, k.poly(s.r, table.exp), s.bits, x)
 
 
 def exp2(k: Arithmetic, x: Value) -> Value:
@@ -123,9 +135,7 @@ def exp2(k: Arithmetic, x: Value) -> Value:
     table, form = TABLES[x.element], FORMATS[x.element]
     x = k.at_most(k.at_least(x, -1.5 * form.bias), form.bias + 2.0)
     n, bits = nearest(k, x, 1.0, 2 * form.bias)
-    _, half = nearest(k, x, 0.5, form.bias)
-    y = k.poly(x - n, table.exp2)
-    return y * as_power(k, half) * as_power(k, bits - half)
+    return times_power(k, k.poly(x - n, table.exp2), bits, x, 1.0)
 
 
 def expm1(k: Arithmetic, x: Value) -> Value:

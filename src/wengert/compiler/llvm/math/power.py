@@ -5,7 +5,7 @@ from __future__ import annotations
 from wengert.compiler.llvm.arithmetic import FORMATS, Arithmetic
 from wengert.compiler.llvm.emit import Value
 from wengert.compiler.llvm.math.exact import Pair, plus, product, quotient, times, two_sum
-from wengert.compiler.llvm.math.exponential import TABLES, as_power, nearest
+from wengert.compiler.llvm.math.exponential import TABLES, as_power, nearest, times_power
 from wengert.compiler.llvm.math.logarithm import reduce, tail
 from wengert.compiler.llvm.math.once import once
 from wengert.compiler.llvm.types import F32, F64
@@ -73,11 +73,10 @@ def _double_power(k: Arithmetic, size: Value, y: Value) -> Value:
     main = k.at_most(k.at_least(main, -1100.0), 1100.0)
     rest = k.select(k.lt(k.abs(main), 1099.0), rest, 0.0)
     n, bits = nearest(k, main, 1.0, 2 * form.bias)
-    _, half = nearest(k, main, 0.5, form.bias)
     first = main - n
     power = k.poly(first, TABLES[F64].exp2)
     power = k.fma(power, rest * _LN2, power)
-    return power * as_power(k, half) * as_power(k, bits - half)
+    return times_power(k, power, bits, main, 1.0)
 
 
 def _pair_log(k: Arithmetic, f: Value) -> Pair:
