@@ -28,6 +28,7 @@ from wengert.core.index import ZERO, Index, Indices, NotAffine, Place
 from wengert.core.lowering import Indexed, Pointwise, Reduction, View
 from wengert.core.spec import Shape
 
+WHOLE = 16  # lanes that a vector has at most
 _ANY = (-(1 << 62), 1 << 62)  # what a computed index may be
 
 
@@ -209,10 +210,39 @@ class Builder:
     def _gather(self, term: Term, lowering: Indexed, place: Place) -> Point:
         before = len(self.nest.checks)
         found: Point = lowering.rule(self, place, *term.args, **term.params)
-        if self.conditions and len(self.nest.checks) > before:
+        made = list(self.nest.checks)[before:]
+        if any(
+            not self._is_whole(c) or c.dims & index.dims for c in self.conditions for index in made
+        ):
             # Which entries are read would differ from lane to lane: slow, if rows are copied.
             raise Conflict("computed indices where a condition holds", term)
         return found
+
+    def _limits(self, condition: Point) -> tuple[int, int] | None:
+        """From where to where a condition on a single dimension holds; no limit is 0."""
+        if condition.kind != "inside" or len(condition.info[0].terms) != 1:
+            return None
+        index, low, high = condition.info
+        ((dim, step),) = index.terms
+        low, high = max(low - index.const, 0), high - index.const
+        if not isinstance(dim, int) or step != 1 or low >= min(high, self.size(dim)):
+            return None
+        return low, high if high < self.size(dim) else 0
+
+    def _is_whole(self, condition: Point) -> bool:
+        """Whether a condition is met by all lanes of a vector, or by none."""
+        limits = self._limits(condition)
+        return limits is not None and limits[0] % WHOLE == limits[1] % WHOLE == 0
+
+    def _binding(self, dims: frozenset[int]) -> tuple[Point, ...]:
+        """The conditions that matter for what varies along some dimensions: not those on another
+        one that are met somewhere, since then it is needed at each of its positions."""
+        found = []
+        for c in self.conditions:
+            others = any(c.dims & other.dims for other in self.conditions if other is not c)
+            if c.dims & dims or others or self._limits(c) is None:
+                found.append(c)
+        return tuple(found)
 
     def _reduce_nothing(self, term: Term, lowering: Reduction, index: Indices) -> Point:
         """A reduction over one entry, or over none."""
@@ -254,11 +284,12 @@ class Builder:
     def load(self, term: Term, index: Indices, shape: Shape | None = None) -> Point:
         """An entry of a term in memory, under the conditions that hold here; see `Access`."""
         dims, values = _variables(index)
-        for c in self.conditions:
+        conditions = self._binding(dims)
+        for c in conditions:
             dims = dims | c.dims
-        key = ("load", term, tuple([i.key() for i in index]), self.conditions, shape)
-        access = Access(term, index, self.conditions, shape)
-        args = (*values, *self.conditions)
+        key = ("load", term, tuple([i.key() for i in index]), conditions, shape)
+        access = Access(term, index, conditions, shape)
+        args = (*values, *conditions)
         return self.make("load", args, access, term.dtype, dims, key)
 
     def read(self, operand: Term, index: Sequence[Index]) -> Point:
@@ -295,7 +326,7 @@ class Builder:
         holds = real[0]
         for c in real[1:]:
             holds = self.apply(_both, holds, c, dtype=dtypes.bool)
-        return self.apply(_choose, holds, value, other, dtype=value.dtype)
+        return self.apply(choose, holds, value, other, dtype=value.dtype)
 
     def divided(self, index: Index, n: int) -> tuple[Index, Point | None]:
         """An index over n, and whether that is whole; None where it always is."""
@@ -338,7 +369,7 @@ class Builder:
         params = {"low": low, "high": high}
         wide = self.cast(value, dtypes.int64)
         holds = self.apply(_between, wide, dtype=dtypes.bool, params=params)
-        for c in self.conditions:
+        for c in self._binding(wide.dims):
             holds = self.apply(_unless, c, holds, dtype=dtypes.bool)
         safe = self.apply(_or_low, holds, wide, dtype=dtypes.int64, params={"low": low})
         self.nest.checks[safe] = Check(holds, wide, error)
@@ -449,7 +480,8 @@ def _both(k: Any, a: Any, b: Any) -> Any:
     return a & b
 
 
-def _choose(k: Any, condition: Any, a: Any, b: Any) -> Any:
+def choose(k: Any, condition: Any, a: Any, b: Any) -> Any:
+    """`a` where the condition holds, else `b`."""
     return k.select(condition, a, b)
 
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from wengert.compiler.form import Form
 from wengert.compiler.kernels.base import share, step
 from wengert.compiler.llvm.emit import Module, Value, Variable
 from wengert.compiler.llvm.points import Points, Scope
 from wengert.compiler.llvm.types import computed, vector
-from wengert.compiler.nest import Reduce
+from wengert.compiler.nest import Point, Reduce
 from wengert.core.dtypes import DType
 
 ACCUMULATORS = 4  # partial sums of a row, next to each other, so that additions overlap
+MOST_LIMITS = 8  # conditions by which a loop is cut
 TILE = 4  # vectors side by side in a column
 SERIAL = 32_768  # entries times steps; below it one thread is faster than two
 
@@ -132,7 +134,37 @@ class Writer(Points):
     def _vector_loop(
         self, lo: Value | int, hi: Value | int, body: Callable[[], None], copies: int = 1
     ) -> None:
-        """The vector loop over [lo, hi): whole vectors, then the lanes that are left."""
+        """The vector loop over [lo, hi): whole vectors, then the lanes that are left. A map's is
+        cut where conditions begin or cease to hold."""
+        if self.form.kind == "map" and copies == 1 and isinstance(lo, int) and isinstance(hi, int):
+            limits = self._limits()
+            cuts = sorted({at for limit in limits.values() for at in limit if lo < at < hi})
+            for start, stop in pairwise([lo, *cuts, hi]):
+                self.truth = {p: low <= start < high for p, (low, high) in limits.items()}
+                self._vectors(start, stop, body)
+            self.truth = {}
+            return
+        self._vectors(lo, hi, body, copies)
+
+    def _limits(self) -> dict[Point, tuple[int, int]]:
+        """Conditions that hold in whole vectors or not at all, whatever the other loops' positions:
+        from where to where in the vector loop."""
+        form, found = self.form, {}
+        steps = tuple([int(i == form.vector) for i in range(len(form.sizes))])
+        for p in form.points:
+            if p.kind != "inside" or form.indices[p.number].values:
+                continue
+            place, (_, low, high) = form.indices[p.number], p.info
+            limits = low - place.const, high - place.const
+            inside = [at for at in limits if 0 < at < form.sizes[form.vector or 0]]
+            if place.steps == steps and not any(at % self.lanes for at in inside):
+                found[p] = limits
+        return found if len(found) <= MOST_LIMITS else {}
+
+    def _vectors(
+        self, lo: Value | int, hi: Value | int, body: Callable[[], None], copies: int = 1
+    ) -> None:
+        """The same for a part in which no condition changes."""
         f = self.f
         vector = self.form.vector
         assert vector is not None
@@ -152,7 +184,7 @@ class Writer(Points):
         if some:
             self._lanes_at(start, middle, width, copies, body)
         if rest and copies > 1:
-            self._vector_loop(middle, hi, body, 1)
+            self._vectors(middle, hi, body, 1)
         elif rest:
             if static:
                 self._tail(f.i64(middle), f.i64(hi) - middle, body)

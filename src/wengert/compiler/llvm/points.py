@@ -13,7 +13,7 @@ from wengert.compiler.llvm.emit import Function, Value
 from wengert.compiler.llvm.kept import kept_points, row_entries
 from wengert.compiler.llvm.scalars import Scalars
 from wengert.compiler.llvm.types import I1, I64, computed, size_of, stored, vector
-from wengert.compiler.nest import Point
+from wengert.compiler.nest import Point, choose
 from wengert.core import dtypes
 from wengert.core.dtypes import DType
 
@@ -61,6 +61,7 @@ class Points:
         self.opened: set[int] = set()
         self.stage = 0
         self.read_in: dict[Point, list[int]] = {}  # the passes that read an entry
+        self.truth: dict[Point, bool] = {}  # conditions of which is known whether they hold
         self.kept = kept_points(form)
         self.rows = {p: self._row(p) for p in self.kept}
 
@@ -211,7 +212,7 @@ class Points:
                 continue
             missing = [
                 a
-                for a in top.args
+                for a in self._asked(top)
                 if self.scope.find((a, copy if self.has_copies(a) else 0)) is None
             ]
             if missing:
@@ -224,6 +225,12 @@ class Points:
         found = self.scope.find((p, copy if self.has_copies(p) else 0))
         assert found is not None
         return found
+
+    def _asked(self, p: Point) -> Sequence[Point]:
+        """What a point is computed from here: of a choice that is known, one side."""
+        if p.kind != "apply" or p.info[0] is not choose or p.args[0] not in self.truth:
+            return p.args
+        return p.args[1:2] if self.truth[p.args[0]] else p.args[2:]
 
     def _row(self, p: Point) -> Value:
         """Memory for a value at each position of a row; its last vector may be whole."""
@@ -241,9 +248,12 @@ class Points:
 
     def _write(self, p: Point, copy: int) -> Value:
         f = self.f
-        args = [self.scope.find((a, copy if self.has_copies(a) else 0)) for a in p.args]
+        asked = self._asked(p)
+        args = [self.scope.find((a, copy if self.has_copies(a) else 0)) for a in asked]
         given = [a for a in args if a is not None]
         assert len(given) == len(args)
+        if asked is not p.args:
+            return self._as_vector(given[0])
         if p.kind == "number":
             return f.constant(
                 computed(p.dtype), p.info.item() if hasattr(p.info, "item") else p.info
@@ -344,7 +354,11 @@ class Points:
         a = self.form.loads[p.number]
         dtype = self.slot_dtypes[a.slot]
         t = stored(dtype)
-        conditions = [self.value(c, copy) for c in p.info.conditions]
+        known = [self.truth.get(c) for c in p.info.conditions]
+        if False in known:
+            return f.constant(vector(self.lanes, computed(p.dtype)), 0)
+        left = [c for c, holds in zip(p.info.conditions, known, strict=True) if not holds]
+        conditions = [self.value(c, copy) for c in left]
         if not self.is_vector(p):
             return self._from_memory(self._load_one(a, t, conditions, copy), dtype)
         holds = conditions if self.mask is None else [self.mask, *conditions]
