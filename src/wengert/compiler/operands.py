@@ -34,6 +34,9 @@ def operand(
     term: Term, in_memory: Callable[[Term], bool], strides: Callable[[Term], Strides]
 ) -> Operand | None:
     """A term as a view of one that stands in memory; None where it is none that steps describe."""
+    if in_memory(term):
+        steps = zip(term.shape, strides(term), strict=True)
+        return Operand(term, 0, tuple([((n, step),) if n != 1 else () for n, step in steps]))
     dims = list(term.shape)
     while True:
         index = identity(dims, term.shape)

@@ -97,10 +97,12 @@ def strides_of(shape: Shape, order: Sequence[int] | None = None) -> tuple[int, .
 
 def flat(index: Sequence[Index], strides: Sequence[int]) -> Index:
     """The place in memory of an index."""
-    total = ZERO
+    const, total = 0, dict[Var, int]()
     for i, step in zip(index, strides, strict=True):
-        total = total + i * step
-    return total
+        const += i.const * step
+        for var, c in i.terms:
+            total[var] = total.get(var, 0) + c * step
+    return Index(tuple([(var, c) for var, c in total.items() if c]), const)
 
 
 def broadcast_index(index: Indices, shape: Shape) -> Indices:

@@ -8,6 +8,7 @@ for each of the three. Where c's rows are not what runs along memory, cáµ€ = báµ
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 
 Strides = tuple[int, ...]
@@ -70,6 +71,7 @@ class Problem:
         return max(1, -(-self.depth // self.cut)) if self.depth else 1
 
 
+@lru_cache(maxsize=1024)
 def problem(
     batch: tuple[int, ...], m: int, n: int, k: int, a: Strides, b: Strides, c: Strides
 ) -> Problem:
