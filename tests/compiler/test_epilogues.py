@@ -13,6 +13,7 @@ from tests.compiler.test_native import run
 from wengert.compiler import epilogues
 from wengert.compiler.assemble import Assembly, assemble
 from wengert.compiler.ir import evaluate
+from wengert.compiler.schedule import schedule
 from wengert.compiler.simplify import simplify
 
 F = wg.nn.functional
@@ -247,6 +248,32 @@ def test_gradients_of_convolutions(name: str, monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_no_epilogue_is_right_as_well(f: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     args = array(50, 40), array(40, 70), array(70)
     check(f, *args, monkeypatch=monkeypatch, expect=None, tolerance=1e-4)
+
+
+def test_what_is_read_at_a_computed_index_is_known_before_kernels_are_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What follows reads pools by the quotient of its own position: it is no epilogue, and the
+    program is divided into jobs once, not again when the kernel's pieces are known."""
+
+    def f(x: Any, w: Any, pools: Any) -> Any:
+        def loss(image: Any) -> Any:
+            return wg.sum(F.avg_pool2d(image, 2) * pools)
+
+        return F.conv2d(x, w, padding=1) + wg.grad(loss)(wg.zeros((2, 8, 12, 12)))
+
+    args = array(2, 4, 12, 12), array(8, 4, 3, 3), array(2, 8, 6, 6)
+    check(f, *args, monkeypatch=monkeypatch, expect=0, tolerance=1e-4)
+    divided: list[int] = []
+
+    def counted(*given: Any) -> Any:
+        divided.append(len(divided))
+        return schedule(*given)
+
+    program = simplify(wg.jit(f).program(*args))
+    monkeypatch.setattr("wengert.compiler.assemble.schedule", counted)
+    assemble(program)
+    assert len(divided) == 1
 
 
 def test_parameters_are_updated_by_nests_of_their_own() -> None:
