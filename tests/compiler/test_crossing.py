@@ -200,6 +200,13 @@ def test_what_is_small_is_left_alone() -> None:
     assert "across" not in check(f, normal(40, 40))
 
 
+def test_a_few_rows_are_added_up_column_by_column() -> None:
+    """The entries of windows, say: their sums stay in registers."""
+    few, many = normal(9, 5, 4096), normal(90, 5, 4096)
+    assert "across" not in check(lambda x: wg.sum(x, axis=0), few)
+    assert "across" in check(lambda x: wg.sum(x, axis=0), many)
+
+
 def test_state_is_updated_where_the_sums_are_joined() -> None:
     """The bias is read by the rows, and written when all have run."""
     x, dy = wg.asarray(normal(2000, 80)), wg.asarray(normal(2000, 80))

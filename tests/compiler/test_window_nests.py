@@ -16,6 +16,7 @@ from wengert.compiler.llvm import build
 from wengert.compiler.llvm.build import Target
 from wengert.compiler.native import Native
 from wengert.compiler.simplify import simplify
+from wengert.compiler.units import NestUnit
 from wengert.nn import functional as F
 
 Windows = dict[str, Any]
@@ -141,6 +142,47 @@ def test_pooling_and_its_gradient(kernel: int, stride: int, padding: int, last: 
 def test_pooling_gathers_nothing(kernel: int, stride: int, padding: int) -> None:
     program, _ = pool_program(kernel, stride, padding, False)
     assert "masked.gather" not in Native(simplify(program), 1).assembly.module.text()
+
+
+@pytest.mark.parametrize("name", ["max_pool2d", "avg_pool2d"])
+def test_windows_beyond_the_edge_are_skipped_not_masked(name: str) -> None:
+    """With channels last all lanes are in the same place: no load needs a mask, no window that is
+    not there is read."""
+    pool = getattr(F, name)
+    x, g = (np.random.default_rng(n).normal(size=(2, n, n, 32)) for n in (9, 5))
+
+    def f(x: Any, g: Any) -> list[Any]:
+        x, g = (wg.permute_dims(a, (0, 3, 1, 2)) for a in (x, g))
+        y, back = wg.vjp(lambda x: pool(x, 3, 2, 1), x)
+        (found,) = back(g) if isinstance(back(g), tuple) else (back(g),)
+        return [wg.permute_dims(a, (0, 2, 3, 1)) for a in (y, found)]
+
+    program = traced(f, (x, g))
+    for found, wanted in zip(run(program, (x, g), 2), interpreted(program, (x, g)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-14)
+    text = Native(simplify(program), 1).assembly.module.text()
+    assert "masked.load" not in text
+
+
+def test_nests_are_not_joined_by_the_number_of_their_entries_alone() -> None:
+    """Values and places of maxima have as many entries, but here in other orders: a nest that
+    went through both at once would find two windows at each position."""
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 8, 16)).astype(np.float32)
+    g = np.random.default_rng(1).normal(size=(2, 4, 4, 4, 16)).astype(np.float32)
+
+    def f(x: Any, g: Any) -> list[Any]:
+        x, g = (wg.permute_dims(a, (0, 4, 1, 2, 3)) for a in (x, g))
+        y, back = wg.vjp(lambda x: F.max_pool3d(x, 2), x)
+        (found,) = back(g) if isinstance(back(g), tuple) else (back(g),)
+        return [wg.permute_dims(a, (0, 2, 3, 4, 1)) for a in (y, found)]
+
+    program = traced(f, (x, g))
+    for found, wanted in zip(run(program, (x, g)), interpreted(program, (x, g)), strict=True):
+        same(found, wanted)
+    for job in Native(simplify(program), 1).assembly.jobs:
+        assert isinstance(job.unit, NestUnit)
+        loads = [p for p in job.unit.nest.points if p.kind == "load"]
+        assert len([p for p in loads if p.info.term.shape == x.shape]) in (0, 8)
 
 
 def test_second_derivatives_of_pooling() -> None:

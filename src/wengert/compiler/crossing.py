@@ -6,7 +6,8 @@ a second step joins those of all blocks, in order. So memory is read once, as it
 the blocks, and no bit depends on how many threads there are.
 
 That serves a nest whose passes reduce rows (a normalisation with the gradients of its weights), and
-one that only reduces across (the gradient of a bias, with what it is the gradient of).
+one that only reduces across (the gradient of a bias, with what it is the gradient of). Where that
+would add up only a few rows at a position (the entries of a window), it goes down columns instead.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def crossing_of(
     loops by which memory is walked through, and whether that runs along `columns`."""
     across, rows = nest.across, nest.reduced
     if not any(r.over == across for r in reduces):
-        if not columns or not _in_one_pass(nest, reduces, stores):
+        few = prod(nest.dims[d] for d in nest.reduced) < 2 * ROWS
+        if few or not columns or not _in_one_pass(nest, reduces, stores):
             return None
         across, rows = nest.reduced, frozenset()
     kept = [d for d in order if d not in across]

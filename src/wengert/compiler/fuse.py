@@ -32,6 +32,7 @@ from wengert.compiler.units import (
     Unit,
     Units,
     add_root,
+    check_loads,
     entries_of,
     identity,
     is_fusible,
@@ -44,7 +45,6 @@ from wengert.compiler.units import (
 )
 from wengert.core.index import NeedsSplit, NotAffine, reshaped
 from wengert.core.lowering import Native, Repeated
-from wengert.core.spec import Shape
 
 RECOMPUTE = 120  # instructions that are repeated rather than their result stored
 SPREAD = 8  # instructions that are not repeated at many positions
@@ -406,11 +406,11 @@ class _Fusion:
         if not full and (not unit.nest.reduced or prod(shape) != prod(unit.outer_shape)):
             return False
         try:
-            return self._try(unit, term, shape, full)
+            return self._try(unit, term)
         except NeedsSplit as split:
             return self._rebuilt(unit, term, split)
 
-    def _try(self, unit: NestUnit, term: Term, shape: Shape, full: bool) -> bool:
+    def _try(self, unit: NestUnit, term: Term) -> bool:
         nest, builder = unit.nest, unit.builder
         before = (
             len(nest.points),
@@ -421,10 +421,7 @@ class _Fusion:
         )
         outer = unit.outer_shape, unit.outer
         try:
-            space = unit.space if full else unit.outer
-            known = unit.shape if full else unit.outer_shape
-            index = reshaped(space, known, shape, builder.size) if shape != known else space
-            add_root(unit, term, index, self.forced)
+            self._add(unit, term)
             self._check(unit)
             return True
         except (Conflict, NotAffine):
@@ -458,7 +455,7 @@ class _Fusion:
             fresh = NestUnit(unit.number, [], builder, unit.shape, space, given=unit.given)
             try:
                 for root in [*unit.roots, term]:
-                    self._again(fresh, root)
+                    self._add(fresh, root)
                 self._check(fresh)
             except NeedsSplit as finer:
                 split = finer
@@ -469,13 +466,17 @@ class _Fusion:
             unit.outer_shape, unit.outer = fresh.outer_shape, fresh.outer
             return True
 
-    def _again(self, unit: NestUnit, root: Term) -> None:
+    def _add(self, unit: NestUnit, root: Term) -> None:
+        """Let a nest compute a root, which may have another shape."""
         shape = root.args[0].shape if is_reduction(root) else root.shape
         full = prod(shape) == prod(unit.shape)
         space, known = (unit.space, unit.shape) if full else (unit.outer, unit.outer_shape)
         size = unit.builder.size
         index = reshaped(space, known, shape, size) if shape != known else space
+        first = len(unit.nest.points)
         add_root(unit, root, index, self.forced)
+        if shape != known:
+            check_loads(unit.nest, first)
 
     def _check(self, unit: NestUnit) -> None:
         """Several passes over something long are worth it only if threads can share them; and an

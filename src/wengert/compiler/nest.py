@@ -17,6 +17,7 @@ them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -323,9 +324,8 @@ class Builder:
             value = make()
         finally:
             self.conditions = before
-        holds = real[0]
-        for c in real[1:]:
-            holds = self.apply(_both, holds, c, dtype=dtypes.bool)
+        all_hold = lambda a, b: self.apply(both, a, b, dtype=dtypes.bool)
+        holds = functools.reduce(all_hold, real)
         return self.apply(choose, holds, value, other, dtype=value.dtype)
 
     def divided(self, index: Index, n: int) -> tuple[Index, Point | None]:
@@ -476,7 +476,8 @@ def _or_low(k: Any, holds: Any, x: Any, low: int) -> Any:
     return k.select(holds, x, low)
 
 
-def _both(k: Any, a: Any, b: Any) -> Any:
+def both(k: Any, a: Any, b: Any) -> Any:
+    """Whether two conditions hold."""
     return a & b
 
 

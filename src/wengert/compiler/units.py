@@ -225,3 +225,13 @@ def identity(dims: Sequence[int], shape: Shape) -> Indices:
             expression = expression * dims[part] + Index.of(part)
         index.append(expression)
     return tuple(index)
+
+
+def check_loads(nest: Nest, first: int) -> None:
+    """Refuse a root of another shape whose points, from number `first` on, read what the nest reads
+    at other places. The two have nothing in common but their number of entries."""
+    size = prod(nest.dims)
+    known = {p.info.term for p in nest.points[:first] if p.kind == "load"}
+    fresh = {p.info.term for p in nest.points[first:] if p.kind == "load"}
+    if any(2 * term.size > size for term in known & fresh):
+        raise Conflict("an array that is read at other places")

@@ -54,12 +54,6 @@ class Axis:
         """Number of kernel entries."""
         return len(self.order)
 
-    @property
-    def spacing(self) -> int:
-        """How much kernel entries descend from one of a class to the next."""
-        pairs = ((c.entry, c.entry + 1) for c in self.classes if c.count > 1)
-        return next((self.order[a] - self.order[b] for a, b in pairs), 0)
-
     def first(self, i: int) -> int:
         """Where the first entry falls for place i; it may lie outside."""
         member, which = divmod(i + self.shift, self.period)

@@ -199,8 +199,8 @@ class Crossed(Writer):
             k = self.scalars(r.arg.dtype, r.arg.dtype)
             fed = []
             for copy in range(self.copies):
-                x = self._as_vector(self.value(r.arg, copy))
-                at = self._as_vector(self.value(r.position, copy))
+                x = self.as_vector(self.value(r.arg, copy))
+                at = self.as_vector(self.value(r.position, copy))
                 fed.append(list(r.rule.feed(k, x, at)))
             if self.beside == self.partial.across[0]:  # copies are rows: into one
                 for other in fed[1:]:

@@ -336,8 +336,8 @@ class Writer(Points):
         for copy in range(self.copies):
             for r in reduces:
                 k = self.scalars(r.arg.dtype, r.arg.dtype)
-                x = self._as_vector(self.value(r.arg, copy))
-                at = self._as_vector(self.value(r.position, copy))
+                x = self.as_vector(self.value(r.arg, copy))
+                at = self.as_vector(self.value(r.position, copy))
                 fed = r.rule.feed(k, x, at)
                 variables = totals[id(r)][copy]
                 have = [v.get() for v in variables]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from wengert.compiler.form import Address, Form
 from wengert.compiler.kernels.base import address
-from wengert.compiler.llvm import convert, spread
+from wengert.compiler.llvm import convert, guards, spread
 from wengert.compiler.llvm.emit import Function, Value
 from wengert.compiler.llvm.kept import kept_points, row_entries
 from wengert.compiler.llvm.scalars import Scalars
@@ -64,6 +65,8 @@ class Points:
         self.truth: dict[Point, bool] = {}  # conditions of which is known whether they hold
         self.kept = kept_points(form)
         self.rows = {p: self._row(p) for p in self.kept}
+        self.uses = guards.uses_of(form)
+        self.branched = False  # whether we are where only some conditions lead
 
     def _lanes(self) -> int:
         """Lanes of the vectors: sixteen, or eight where all that is written takes eight bytes."""
@@ -115,7 +118,7 @@ class Points:
                         wrong = wrong & self.mask
                     bits = f.cast("bitcast", wrong, f"i{holds.lanes}")
                     bad = f.compare("ne", bits, 0)
-                    value = self._lane_of(bits, self._as_vector(value), holds.lanes)
+                    value = self._lane_of(bits, self.as_vector(value), holds.lanes)
                 with f.when(bad):
                     f.store(value, f.at(report, 1, I64))
                     f.store(f.constant(I64, 1), report)
@@ -143,7 +146,7 @@ class Points:
             assert not value.lanes
             f.store(value, where)
             return
-        value = self._as_vector(value)
+        value = self.as_vector(value)
         if vector_step == 1:
             if self.mask is not None:
                 f.masked_store(value, where, self.mask)
@@ -201,32 +204,48 @@ class Points:
         stack = [p]
         while stack:
             top = stack[-1]
-            key = (top, copy if self.has_copies(top) else 0)
-            if self.scope.find(key) is not None:
+            if self.written(top, copy):
                 stack.pop()
                 continue
             if self.kept.get(top, self.stage) < self.stage:
                 wide = vector(self.lanes, computed(top.dtype))
-                self.scope.values[key] = f.load(wide, self._in_row(top, copy))
+                self.scope.values[self._key(top, copy)] = f.load(wide, self._in_row(top, copy))
                 stack.pop()
                 continue
-            missing = [
-                a
-                for a in self._asked(top)
-                if self.scope.find((a, copy if self.has_copies(a) else 0)) is None
-            ]
+            conditions = [] if self.branched else guards.uniform(self, top)
+            own = guards.own(self, top, copy) if conditions else []
+            asked = [a for x in (own or [top]) for a in self.asked(x) if a not in own]
+            asked += [*top.args[::2]] if own else []
+            missing = [a for a in asked if not self.written(a, copy)]
             if missing:
                 stack += missing
                 continue
-            made = self.scope.values[key] = self._write(top, copy)
+            made = guards.write(self, top, copy, conditions) if own else self._write(top, copy)
+            self.scope.values[self._key(top, copy)] = made
             if top in self.kept:
                 f.store(made, self._in_row(top, copy))
             stack.pop()
-        found = self.scope.find((p, copy if self.has_copies(p) else 0))
+        found = self.scope.find(self._key(p, copy))
         assert found is not None
         return found
 
-    def _asked(self, p: Point) -> Sequence[Point]:
+    def written(self, p: Point, copy: int) -> bool:
+        """Whether a point has a value where we are."""
+        return self.scope.find(self._key(p, copy)) is not None
+
+    def _key(self, p: Point, copy: int) -> tuple[Point, int]:
+        return p, copy if self.has_copies(p) else 0
+
+    @contextmanager
+    def knowing(self, conditions: frozenset[Point]) -> Iterator[None]:
+        """Write a part of the code that is reached only where conditions hold."""
+        before = self.scope, self.truth
+        self.scope, self.branched = Scope(self.scope), True
+        self.truth = {**self.truth, **dict.fromkeys(conditions, True)}
+        yield
+        (self.scope, self.truth), self.branched = before, False
+
+    def asked(self, p: Point) -> Sequence[Point]:
         """What a point is computed from here: of a choice that is known, one side."""
         if p.kind != "apply" or p.info[0] is not choose or p.args[0] not in self.truth:
             return p.args
@@ -248,12 +267,12 @@ class Points:
 
     def _write(self, p: Point, copy: int) -> Value:
         f = self.f
-        asked = self._asked(p)
-        args = [self.scope.find((a, copy if self.has_copies(a) else 0)) for a in asked]
+        asked = self.asked(p)
+        args = [self.scope.find(self._key(a, copy)) for a in asked]
         given = [a for a in args if a is not None]
         assert len(given) == len(args)
         if asked is not p.args:
-            return self._as_vector(given[0])
+            return self.as_vector(given[0])
         if p.kind == "number":
             return f.constant(
                 computed(p.dtype), p.info.item() if hasattr(p.info, "item") else p.info
@@ -265,7 +284,7 @@ class Points:
         if p.kind == "inside":
             return self._inside(p, copy)
         if self.is_vector(p):
-            given = [self._as_vector(a) for a in given]
+            given = [self.as_vector(a) for a in given]
         if p.kind == "cast":
             source = p.args[0].dtype
             return convert.cast(self.scalars(source, p.dtype), given[0], source, p.dtype)
@@ -281,7 +300,8 @@ class Points:
         """The builder that pointwise rules write with."""
         return Scalars(self.f, dtype, result)
 
-    def _as_vector(self, x: Value) -> Value:
+    def as_vector(self, x: Value) -> Value:
+        """A value in all lanes."""
         return x if x.lanes else self.f.splat(x, self.lanes)
 
     def vector_step(self, a: Address) -> int:
