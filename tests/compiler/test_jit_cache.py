@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import random
 import re
+import statistics
 from typing import Any
 
 import numpy as np
@@ -227,7 +229,12 @@ VALUES = {
     "item": (lambda x: x.sum().item(), r"\[item\].*return it from the traced function"),
     "float": (lambda x: float(x.sum()), r"\[item\].*float\(\), int\(\), .item\(\)"),
     "int": (lambda x: int(x.sum()), r"\[item\].*symbolic"),
-    "index": (lambda x: [1, 2][wg.astype(x[0], "int64")], r"\[item\].*as an index"),
+    "index": (lambda x: [1, 2][wg.astype(x[0], "int64")], r"\[index\].*wg.asarray\(table\)\[i\]"),
+    "size": (lambda x: x.reshape(wg.astype(x[0], "int64"), 3), r"\[index\].*Python numbers, which"),
+    "range": (lambda x: [*range(wg.astype(x[0], "int64"))], r"\[index\].*bounds, counts and axes"),
+    "repetitions": (lambda x: x.repeat(wg.astype(x[0], "int64")), r"\[repeat\].*as Python numbers"),
+    "copy": (lambda x: copy.deepcopy(x), r"\[deepcopy\].*at .*test_jit_cache.py.*copy.deepcopy"),
+    "statistics": (lambda x: statistics.fmean(x), r"statistics.fmean met .*test_jit_cache.py"),
     "numpy": (lambda x: x.numpy(), r"\[numpy\].*wg.sin for np.sin"),
     "NumPy function": (lambda x: np.sin(x), r"\[numpy\] np.sin met .*write wg.sin, or return"),
     "another name": (lambda x: numpy_sine(x), r"numpy_sine met a symbolic .*write wg.sin"),

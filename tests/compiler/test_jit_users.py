@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import gc
 import pickle
+import sys
 import weakref
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -333,3 +336,77 @@ def test_the_warning_of_the_cache_is_one_of_the_library() -> None:
     from wengert.compiler.llvm import cache
 
     assert wg.errors.CacheWarning is cache.CacheWarning
+
+
+# -- arguments and results that are no arrays of ours ------------------------------------------
+
+
+@dataclass
+class Pair:
+    first: Any
+    second: Any
+
+
+def _set(x: Any) -> Any:
+    return {x.sum()}
+
+
+def _object(x: Any) -> Any:
+    return Pair(x, x * 2.0)
+
+
+def _queue(x: Any) -> Any:
+    return [x, deque([(x, 1)])]
+
+
+@pytest.mark.parametrize("f", [_set, _object, _queue])
+def test_results_that_would_keep_tensors_of_the_trace(f: Any) -> None:
+    message = (
+        rf"\[jit\] {f.__name__} returns a \w+ that holds a tensor.*fix: .*register_pytree_node"
+    )
+    with pytest.raises(TraceError, match=message):
+        wg.jit(f)(wg.ones(2))
+
+
+def test_results_that_would_run_later() -> None:
+    for f in (lambda x: (r * 2.0 for r in x), lambda x: map(wg.sin, x)):
+        with pytest.raises(TraceError, match="which would run after the call; fix: return a list"):
+            wg.jit(f)(wg.ones(2))
+
+
+def test_results_that_are_objects_without_tensors() -> None:
+    found = wg.jit(lambda x: (x * 2.0, Pair(1, "a"), {3}))(wg.ones(2))
+    assert found[0].tolist() == [2.0, 2.0]
+    assert found[1:] == (Pair(1, "a"), {3})
+
+
+UNKNOWN = [
+    np.array([1j]),
+    np.array(["a"]),
+    np.array([None, 1]),
+    np.zeros(2, [("a", "f4")]),
+    np.array(["2020-01-01"], "M8[D]"),
+    np.complex64(1),
+]
+
+
+@pytest.mark.parametrize("x", UNKNOWN, ids=lambda x: str(x.dtype))
+def test_arrays_of_other_dtypes_are_refused_as_they_are_eagerly(x: Any) -> None:
+    f = wg.jit(lambda x: x)
+    for call in (wg.asarray, f, f.bind):
+        with pytest.raises(DtypeError, match="not a dtype that arrays can have"):
+            call(x)
+
+
+def test_arrays_of_another_byte_order_are_read() -> None:
+    f = wg.jit(lambda x, y: x * y)
+    there, here = np.arange(3, dtype=">f4"), np.arange(3, dtype="<f4")
+    for x, y in ((there, here), (here, there), (there, there), (here, here), (there, here)):
+        assert f(x, y).tolist() == [0.0, 1.0, 4.0]
+        assert f(x, y).dtype == wg.float32
+    assert compiled(f) == 1
+    foreign = there if sys.byteorder == "little" else here
+    with pytest.raises(ArgumentError, match=r"foreign byte order; fix: .*\(x, 'float32'\)"):
+        f.bind(foreign, foreign)
+    tracked = wg.grad(lambda w: wg.sum(f(foreign, w)))(wg.ones(3))
+    assert tracked.tolist() == [0.0, 1.0, 2.0]

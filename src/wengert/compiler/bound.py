@@ -38,14 +38,15 @@ class Bound:
         self.cached = cached
         self.given: list[tuple[int, Array]] = []  # input → its array, held as long as the binding
         for i, slot in cached.entry.plan.arguments:
-            a = signature.array(i)._data
+            x = signature.leaves[i]
+            a = x._data if isinstance(x, Tensor) else np.asarray(x)
             if not buffers.usable(a):
                 raise ArgumentError(
                     "bind",
                     f"array {i} of the arguments cannot be read in place",
-                    met=f"strides {a.strides} of shape {a.shape}",
+                    met=f"strides {a.strides} of shape {a.shape}, {a.dtype.str}",
                     cause="a slice, a transpose or a foreign byte order",
-                    fix="bind np.ascontiguousarray(x)",
+                    fix=f"bind np.ascontiguousarray(x, {a.dtype.name!r})",
                 )
             self.given.append((slot, a))
         self.places = [(slot, address(a)) for slot, a in self.given]

@@ -61,9 +61,12 @@ class Signature:
         return Signature([], self.treedef, self.kinds, self.key, self.entries)
 
     def array(self, i: int) -> Tensor:
-        """Leaf `i` as a tensor."""
+        """Leaf `i` as a tensor; its bytes are in the order of this machine."""
         x = self.leaves[i]
-        return x if isinstance(x, Tensor) else Tensor(np.asarray(x))
+        if isinstance(x, Tensor):
+            return x
+        a = np.asarray(x)
+        return Tensor(a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("=")))
 
 
 def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Signature:
@@ -97,7 +100,8 @@ def _entry(x: Any) -> tuple[str | None, Any]:
         held = kind == LEAF and x._node is not None and x._node.grad is not None
         return kind, (kind, tuple(x.shape), x.dtype, held)
     if isinstance(x, np.ndarray) or (isinstance(x, np.generic) and x.__class__ is not np.float64):
-        return ARRAY, (ARRAY, x.shape, x.dtype, False)
+        dtype = x.dtype if x.dtype.isnative else x.dtype.newbyteorder("=")
+        return ARRAY, (ARRAY, x.shape, dtype, False)
     if isinstance(x, Holder):
         return None, (type(x).__name__, id(x))
     return None, static_entry(x.value if isinstance(x, Static) else x)

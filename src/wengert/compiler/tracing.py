@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from inspect import isroutine
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,8 @@ import numpy as np
 from wengert.compiler.effects import Surroundings
 from wengert.compiler.session import Box, Session
 from wengert.compiler.signature import ARRAY, LEAF, TRACKED, Signature, Static
+from wengert.core.dtypes import as_dtype
+from wengert.core.errors import TraceError
 from wengert.core.graph import ancestors, nodes_of
 from wengert.core.live import Holder
 from wengert.core.node import Node
@@ -18,7 +23,7 @@ from wengert.core.op import leaked
 from wengert.core.spec import Spec
 from wengert.core.state import recording, state
 from wengert.core.tensor import Tensor
-from wengert.core.tree import TreeDef, tree_flatten
+from wengert.core.tree import TreeDef, tree_flatten, tree_leaves
 from wengert.core.variable import Variable
 from wengert.ops.structure import leaf
 from wengert.transforms.replay import is_symbolic
@@ -122,6 +127,7 @@ def trace(
             with recording(recorded):
                 result = f(*args, **kwargs)
             outputs, out_tree = tree_flatten(result, is_leaf=_is_box)
+            _check_results(outputs, name)
         except BaseException:
             session.restore_settings()
             surroundings.restore()
@@ -133,6 +139,36 @@ def trace(
     del result, args, kwargs, leaves
     session.check_boxes()
     return Traced(session, inputs, outputs, out_tree, recorded, signature)
+
+
+def _check_results(outputs: Sequence[Any], name: str) -> None:
+    """Refuse results that would keep tensors of the trace, which have no values."""
+    for found in outputs:
+        kind = type(found).__name__
+        if isinstance(found, Iterator):
+            raise TraceError(
+                "jit",
+                f"{name} returns a {kind}, which would run after the call",
+                fix="return a list or tuple of what it gives",
+            )
+        kept = [x for x in tree_leaves(_contents(found)) if is_result(x)]
+        if kept:
+            raise TraceError(
+                "jit",
+                f"{name} returns a {kind} that holds a tensor, where no program can put its value",
+                met=f"a tensor made at {kept[0]._node.site}" if kept[0]._node is not None else "",
+                fix="return tensors in tuples, lists and dicts, or register its class with "
+                "wg.tree.register_pytree_node",
+            )
+
+
+def _contents(value: Any) -> list[Any]:
+    """What an object holds that is neither a tensor nor a tree."""
+    if isinstance(value, (Tensor, Holder, type, ModuleType)) or isroutine(value):
+        return []
+    if isinstance(value, (Set, deque)):
+        return list(value)
+    return list(getattr(value, "__dict__", {}).values())
 
 
 def _without_values(tree: TreeDef) -> TreeDef:
@@ -161,7 +197,8 @@ def _stand_ins(session: Session, signature: Signature) -> tuple[list[Any], list[
         if kind == LEAF and state.recording:
             given = session.argument(signature.array(i))
         elif kind in (ARRAY, LEAF, TRACKED):
-            given = symbolic(Spec.of(signature.array(i)))
+            x = signature.array(i)
+            given = symbolic(Spec(x.shape, as_dtype(x.dtype)))
         # The function may rebind its handle (x += 1), so this one is another.
         inputs.append(None if given is None else Tensor(given._data, given._node))
         leaves.append(

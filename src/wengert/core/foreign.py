@@ -16,6 +16,11 @@ from typing import Any
 from wengert.core import methods, site
 from wengert.core.errors import TraceError
 
+_STATIC = (
+    "pass sizes, bounds, counts and axes as Python numbers, which are static, or read them off a "
+    "shape; to look up entries, index a tensor: wg.asarray(table)[i]"
+)
+
 # What is done with a value that a symbolic tensor lacks: how that comes about, and the way out.
 _NEEDED = {
     "bool": (
@@ -24,9 +29,11 @@ _NEEDED = {
         "argument (a number, a shape)",
     ),
     "item": (
-        "float(), int(), .item() or a tensor as an index",
+        "float(), int(), .item() and the like",
         "keep computing with the tensor, and return it from the traced function to convert it",
     ),
+    "index": ("a tensor as a size, a bound, an axis or an index of a list", _STATIC),
+    "repeat": ("a tensor as the number of repetitions", _STATIC),
     "numpy": (
         "a NumPy or SciPy function, or .numpy(), on a tensor",
         "use wengert's function of that name (wg.sin for np.sin), or return the tensor and convert "

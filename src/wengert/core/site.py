@@ -14,9 +14,12 @@ from types import CodeType, FrameType
 
 import numpy as np
 
-# NumPy, and SciPy beside it, call back: np.linalg.norm(x) converts x in a frame of its own.
+# NumPy, SciPy beside it, and the standard library call back: np.linalg.norm(x) converts x, and
+# copy.deepcopy(x) copies it, in frames of their own. Packages may lie in the latter's folder.
 _NUMPY = os.path.dirname(np.__file__) + os.sep
 _BETWEEN = _NUMPY, os.path.join(os.path.dirname(os.path.dirname(_NUMPY)), "scipy") + os.sep
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+_PACKAGES = tuple(_STANDARD + name + os.sep for name in ("site-packages", "dist-packages"))
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # Recipes ship with the package but are written as a user would write them: they count as user code.
 _USER_ROOM = _PACKAGE + "recipes" + os.sep
@@ -29,6 +32,8 @@ class _Internal(dict[str, bool]):
     def __missing__(self, filename: str) -> bool:
         inside = filename.startswith(_PACKAGE) and not filename.startswith(_USER_ROOM)
         inside = inside or filename.startswith(_BETWEEN)
+        standard = filename.startswith(_STANDARD) and not filename.startswith(_PACKAGES)
+        inside = inside or standard
         self[filename] = inside
         return inside
 

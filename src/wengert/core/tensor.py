@@ -331,7 +331,7 @@ class Tensor(ArrayMethods):
                 met=repr(Spec.of(self)),
                 fix="convert with int(x)",
             )
-        return int(self.item())
+        return int(self._values("index"))
 
     def __complex__(self) -> complex:
         return complex(self.item())
