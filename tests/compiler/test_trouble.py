@@ -205,6 +205,24 @@ except wg.errors.OutOfMemoryError as problem:
     assert "[jit] there is not enough memory" in run_python(code, WENGERT_NUM_THREADS="1")
 
 
+@pytest.mark.parametrize("shape", [(1 << 30, 1 << 20), (1 << 31, 1 << 31)])
+def test_no_memory_for_a_result(shape: tuple[int, int]) -> None:
+    count = wg.Variable(wg.zeros(()))
+
+    @wg.jit
+    def f(x: Any) -> Any:
+        count.assign(count + 1.0)
+        return wg.broadcast_to(x, shape) + 1.0
+
+    message = (
+        r"\[jit\] there is not enough memory for a result .* for float32\[\d+,\d+\].*test_trou"
+    )
+    for _ in range(2):
+        with pytest.raises(OutOfMemoryError, match=f"(?s){message}"):
+            f(wg.ones(1))
+    assert count.item() == 0.0
+
+
 # -- code -----------------------------------------------------------------------------------------
 
 

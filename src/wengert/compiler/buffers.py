@@ -103,11 +103,15 @@ def fresh(spec: Spec) -> Array:
     nbytes = spec.nbytes
     if nbytes < _TINY:
         return np.empty(spec.shape, spec.dtype)
+    try:
+        memory = _Memory(nbytes + (LINE if nbytes < _LARGE else PAGE), np.uint8)
+    except (MemoryError, ValueError):  # ValueError: more than an address can tell
+        from wengert.compiler.refusals import no_memory_for
+
+        raise no_memory_for(spec) from None
     if nbytes < _LARGE:
-        memory = _Memory(nbytes + LINE, np.uint8)
         start = -address(memory) % LINE
     else:
-        memory = _Memory(nbytes + PAGE, np.uint8)
         start = (next(_colours) - address(memory)) % PAGE
     return np.ndarray(spec.shape, spec.dtype, memory, start)
 

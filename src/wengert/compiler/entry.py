@@ -8,12 +8,11 @@ holds is not written into: the program then writes to a new array, and the varia
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from wengert.compiler import buffers
+from wengert.compiler import buffers, forks
 from wengert.compiler.buffers import Array, address, getrefcount
 from wengert.compiler.executable import Executable
 from wengert.compiler.wiring import Wiring
@@ -22,8 +21,6 @@ from wengert.core.live import clock
 from wengert.core.tensor import Tensor
 from wengert.core.variable import Follower
 
-# Programs with state run one at a time: two of them may hold the same variables.
-_STATEFUL = threading.RLock()
 _new_tensor = Tensor.__new__
 
 # Which entry holds the array of a box for writing in place.
@@ -38,7 +35,7 @@ class Entry:
     plan : what goes where
     count : how many arrays a call passes
     shapes, dtypes : of those arrays
-    lock : held while the program runs
+    lock : held while the program runs; one for all that have state
     """
 
     def __init__(self, plan: Wiring, executable: Executable) -> None:
@@ -53,7 +50,7 @@ class Entry:
         self.spare_specs = [self.outputs[out] for out in spare]
         self.spare_count = buffers.SPARE * len(spare)  # of references, if nobody else holds one
         stateful = bool(plan.reads or plan.writes or plan.grads)
-        self.lock = _STATEFUL if stateful else threading.RLock()
+        self.lock: Any = live.tracing if stateful else forks.lock_of(self)
         self.followers = [w.box for w in plan.writes if isinstance(w.box, Follower)]
         self.writes = -1  # the clock, when the addresses of boxes were read
         self.held: list[Array] = []

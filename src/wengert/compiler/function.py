@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wengert.compiler import buffers
+from wengert.compiler import buffers, forks
 from wengert.compiler.buffers import Array, address
 from wengert.compiler.capture import program_of
 from wengert.compiler.compile import compile_program
@@ -28,7 +27,7 @@ class Function:
 
     def __init__(self, program: Program, check_nan: bool = False) -> None:
         self.program, self.check_nan = program, check_nan
-        self.lock = threading.RLock()
+        self.lock = forks.lock_of(self)
         self.executable: Executable | None = None
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:

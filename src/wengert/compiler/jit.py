@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.compiler import forks
 from wengert.compiler.buffers import address
 from wengert.compiler.cached import Cached, Plain, make, names_of
 from wengert.compiler.compile import prepare, uncollected
@@ -166,7 +166,7 @@ class Jit:
         self.name = getattr(f, "__qualname__", type(f).__name__)
         self.cache: OrderedDict[Any, list[Cached]] = OrderedDict()
         self.history = History(self.name, f)
-        self.lock = threading.RLock()
+        self.lock = forks.lock_of(self)
         self.methods: weakref.WeakKeyDictionary[Any, Jit] = weakref.WeakKeyDictionary()
         self.running: list[Any] = []  # keys of the traces that are going on, innermost last
         self.recent: Plain | None = None  # the last one, if it may be called the short way

@@ -9,6 +9,7 @@ from wengert.compiler.ir import Term
 from wengert.compiler.readable import sizes, where
 from wengert.compiler.schedule import Job
 from wengert.core.errors import CompileError, OutOfMemoryError, WengertError
+from wengert.core.spec import Spec
 
 if TYPE_CHECKING:
     from wengert.compiler.assemble import Assembly
@@ -30,6 +31,18 @@ def out_of_memory(made: Assembly, frame: Frame) -> OutOfMemoryError:
         cause="intermediate results that the backward pass needs, for a batch of this size",
         fix="a smaller batch, wg.checkpoint around parts of the model, or fewer processes; nothing "
         "was changed by this call",
+    )
+
+
+def no_memory_for(spec: Spec) -> OutOfMemoryError:
+    """There is no memory for a result of a program, or the new value of a variable."""
+    return OutOfMemoryError(
+        "jit",
+        "there is not enough memory for a result of the function, or for a variable that it sets",
+        met=f"{sizes(spec.nbytes)} for {spec}",
+        cause="an array that is returned as a whole, or operands that broadcast against each other",
+        fix="a smaller batch, or return what is needed: a sum, a part; nothing was changed by "
+        "this call",
     )
 
 

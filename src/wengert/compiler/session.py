@@ -151,7 +151,7 @@ class Session(Trace):
     # -- the extent of the trace ---------------------------------------------------------------
 
     def __enter__(self) -> Session:
-        live.tracing.acquire()
+        live.tracing.begin()
         self.before_owner = live.tracing.owner
         self.around = state.trace
         live.tracing.owner = threading.get_ident()

@@ -100,11 +100,12 @@ _PLAIN = frozenset({bool, int, float, str, type(None)})
 
 class _Tracing:
     """Who is tracing now. While a thread traces, boxes are symbolic for all threads; another
-    thread that meets a symbolic box waits for `lock`, and then finds the values.
+    thread that meets a symbolic box waits for `lock`, and then finds the values. A program that
+    reads or writes boxes holds it as well: two of them may have the same ones.
 
     Attributes
     ----------
-    lock : held by the thread that traces
+    lock : held by the thread that traces, or runs a program with state
     turn : held by who waits for `lock`, so that no thread traces again and again while others wait
     real : how a thread that did wait finds the tensor behind a box's symbolic data
     note : how the thread that traces makes that known, for data that a box is about to get
@@ -117,13 +118,29 @@ class _Tracing:
         self.real: Callable[[Tensor], Tensor] | None = None
         self.note: Callable[[Any, Tensor], None] | None = None
 
-    def acquire(self) -> None:
-        """Wait for the end of other threads' traces."""
+    def begin(self) -> None:
+        """Wait for the end of other threads' traces and programs, and for those who wait."""
         if self.owner == threading.get_ident():
             self.lock.acquire()
             return
         with self.turn:
             self.lock.acquire()
+
+    def acquire(self) -> None:
+        """Wait for the end of other threads' traces and programs."""
+        if not self.lock.acquire(blocking=False):
+            with self.turn:
+                self.lock.acquire()
+
+    def release(self) -> None:
+        """Let others go on."""
+        self.lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self.lock.release()
 
 
 tracing = _Tracing()
@@ -156,9 +173,6 @@ def settled(x: Tensor) -> Tensor | None:
     None if the tensor is symbolic for another reason."""
     if tracing.real is None or tracing.owner == threading.get_ident():
         return None
-    tracing.acquire()
-    try:
+    with tracing:
         found = tracing.real(x)
-    finally:
-        tracing.lock.release()
     return None if found.is_symbolic else found

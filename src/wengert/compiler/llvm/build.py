@@ -19,6 +19,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from wengert.compiler.llvm import cache, processor
+from wengert.core import live
 
 _lock = threading.RLock()  # LLVM's own state is shared by all threads of the process
 # llvmlite takes one of its own around each call, also where Python deletes an object of LLVM's.
@@ -27,7 +28,9 @@ PIPELINE = "sroa,simplify_cfg/1"  # to be changed with `_optimised`: it is part 
 
 
 def _before_fork() -> None:
-    """A fork waits for a compilation in another thread: else the child could never compile."""
+    """A fork waits for what other threads compile, trace or run with state: else the child could
+    never compile, and its variables might be symbolic or half updated."""
+    live.tracing.acquire()
     _lock.acquire()
     _inner_lock.__enter__()
 
@@ -35,11 +38,17 @@ def _before_fork() -> None:
 def _after_fork() -> None:
     _inner_lock.__exit__(None, None, None)
     _lock.release()
+    live.tracing.release()
+
+
+def _after_fork_in_child() -> None:
+    live.tracing.turn = threading.Lock()  # who waited for its turn is not here
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
     )
 
 
