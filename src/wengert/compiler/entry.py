@@ -50,7 +50,7 @@ class Entry:
         self.spare_specs = [self.outputs[out] for out in spare]
         self.spare_count = buffers.SPARE * len(spare)  # of references, if nobody else holds one
         stateful = bool(plan.reads or plan.writes or plan.grads)
-        self.lock: Any = live.tracing if stateful else forks.lock_of(self)
+        self.lock: Any = live.tracing.lock if stateful else forks.lock_of(self)
         self.followers = [w.box for w in plan.writes if isinstance(w.box, Follower)]
         self.writes = -1  # the clock, when the addresses of boxes were read
         self.held: list[Array] = []
