@@ -471,8 +471,7 @@ class _Fusion:
         shape = root.args[0].shape if is_reduction(root) else root.shape
         full = prod(shape) == prod(unit.shape)
         space, known = (unit.space, unit.shape) if full else (unit.outer, unit.outer_shape)
-        size = unit.builder.size
-        index = reshaped(space, known, shape, size) if shape != known else space
+        index = reshaped(space, known, shape, unit.builder.size) if shape != known else space
         first = len(unit.nest.points)
         add_root(unit, root, index, self.forced)
         if shape != known:

@@ -324,8 +324,7 @@ class Builder:
             value = make()
         finally:
             self.conditions = before
-        all_hold = lambda a, b: self.apply(both, a, b, dtype=dtypes.bool)
-        holds = functools.reduce(all_hold, real)
+        holds = functools.reduce(lambda a, b: self.apply(both, a, b, dtype=dtypes.bool), real)
         return self.apply(choose, holds, value, other, dtype=value.dtype)
 
     def divided(self, index: Index, n: int) -> tuple[Index, Point | None]:
