@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from wengert.compiler.threads import set_num_threads
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -28,3 +30,10 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cached, "compile_program", Interpreted)
     monkeypatch.setattr(function, "compile_program", Interpreted)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """The number of threads may be set; it is the default again after the test."""
+    yield
+    set_num_threads(None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,67 @@ def test_a_program_that_only_reads_sees_a_parameter_that_was_moved() -> None:
         step()
     assert found == [1000.0, 0.0, -1000.0]
     assert float(read()) == -2000.0
+
+
+# -- runs on condition that nobody else holds the arrays ----------------------------------------
+
+
+def training() -> tuple[wg.Parameter, Any]:
+    w = wg.Parameter(np.ones((40, 10), np.float32))
+    opt = wg.optim.SGD([w], lr=1.0)
+
+    @wg.jit
+    def step() -> Any:
+        loss = w.sum()
+        loss.backward()
+        opt.step()
+        opt.zero_grad()
+        return loss
+
+    return w, step
+
+
+def entry_of(step: Any) -> Any:
+    return step.explain().events[-1].cached.entry
+
+
+def test_counts_of_references_are_read_in_native_code() -> None:
+    assert buffers.COUNTS_ARE_KNOWN
+    _w, step = training()
+    for _ in range(6):
+        step()
+    entry = entry_of(step)
+    assert all(request is not None for request in entry.requests)
+    plain = []
+    entry._run = lambda: plain.append(1)
+    assert float(step()) == -2000.0
+    assert not plain
+
+
+def test_who_holds_an_array_keeps_it_whatever_was_prepared() -> None:
+    w, step = training()
+    for _ in range(6):
+        step()
+    kept = w.numpy()
+    for value in (-2000.0, -2400.0, -2800.0):
+        assert float(step()) == value
+        assert (kept == -5.0).all()
+    losses = [step() for _ in range(5)]
+    assert [float(x) for x in losses] == [-3200.0 - 400 * i for i in range(5)]
+    first = step()
+    again = [float(step()) for _ in range(6)]
+    assert float(first) == -5200.0
+    assert again == [-5600.0 - 400 * i for i in range(6)]
+
+
+def test_assigned_variables_and_other_numbers_of_threads_are_seen(threads: None) -> None:
+    w, step = training()
+    for _ in range(6):
+        step()
+    w.assign(wg.zeros((40, 10)))
+    assert float(step()) == 0.0
+    for _ in range(4):
+        step()
+    for count, value in ((1, -2000.0), (3, -2400.0), (2, -2800.0)):
+        wg.set_num_threads(count)
+        assert float(step()) == value

@@ -15,6 +15,7 @@ import wengert as wg
 from tests.compiler.jitting import X, Y, assert_close, network
 from wengert.compiler import cached
 from wengert.compiler.executable import Interpreted
+from wengert.core.errors import GradientError
 
 pytestmark = pytest.mark.usefixtures("interpreted")
 
@@ -170,6 +171,22 @@ def test_frozen_parameters() -> None:
     net.unfreeze()
     step(X[0], Y[0])
     assert not np.array_equal(net.weight.numpy(), before[0])
+
+
+def test_a_step_without_tracked_leaves_is_an_error_as_eagerly() -> None:
+    w = wg.Parameter(np.ones(3, np.float32))
+
+    def f() -> Any:
+        loss = w.sum()
+        loss.backward()
+        return loss
+
+    step = wg.jit(f)
+    step()
+    w.requires_grad_(False)
+    for each in (f, step, wg.jit(f)):
+        with pytest.raises(GradientError, match="nothing is tracked"):
+            each()
 
 
 def test_gradients_from_outside_are_taken_in() -> None:

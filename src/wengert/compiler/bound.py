@@ -67,8 +67,10 @@ class Bound:
                     if (box._node.grad is not None) is not has:
                         break
                 else:
-                    for slot, place in self.places:
-                        entry.table[slot] = place
+                    if entry.given is not self.places:
+                        for slot, place in self.places:
+                            entry.table[slot] = place
+                        entry.given = self.places
                     arrays = entry.run()
                     if cached.single:
                         result = _new_tensor(Tensor)

@@ -208,6 +208,7 @@ class Plain(Cached):
         entry = self.entry
         with entry.lock:
             alive = []
+            entry.given = None
             for i, slot in entry.plan.arguments:
                 alive.append(entry.give(slot, signature.array(i)._data))
             for tensor, slot in entry.plan.extra:

@@ -10,6 +10,8 @@ import numpy as np
 from wengert.compiler.ir import Array, Program, evaluate
 from wengert.core.spec import Spec
 
+Words = np.ndarray[Any, np.dtype[np.int64]]
+
 
 class Executable:
     """A program ready to run on buffers that the caller gives by address.
@@ -30,7 +32,7 @@ class Executable:
     inputs: tuple[Spec, ...]
     outputs: tuple[Spec, ...]
     aliases: dict[int, int]
-    table: np.ndarray[Any, np.dtype[np.int64]]
+    table: Words
 
     def __init__(self, program: Program) -> None:
         self.inputs = tuple(t.spec for t in program.inputs)
@@ -40,6 +42,15 @@ class Executable:
 
     def __call__(self) -> None:
         raise TypeError("a kind of Executable says how it runs")
+
+    def request(self, counts: Words, total: int) -> Any:
+        """What `run_alone` needs to run the program only if numbers of 32 bits at some addresses
+        add up to a total; None where that cannot be asked, or a run may fail."""
+        return None
+
+    def run_alone(self, request: Any) -> bool:
+        """Run the program; False if nothing was run, and a plain call is needed."""
+        return False
 
 
 class Interpreted(Executable):

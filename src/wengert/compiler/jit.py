@@ -192,6 +192,7 @@ class Jit:
             lock = entry.lock
             lock.acquire()
             try:
+                entry.given = None
                 for a in args:
                     if a.__class__ is Tensor:
                         if a._node is not None:

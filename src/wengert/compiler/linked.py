@@ -14,7 +14,8 @@ from wengert.compiler.frame import Frame
 from wengert.compiler.ir import Program
 from wengert.compiler.llvm import steps
 from wengert.compiler.llvm.build import Library
-from wengert.compiler.llvm.threads import pool
+from wengert.compiler.llvm.steps import Words
+from wengert.compiler.llvm.threads import Request, pool
 from wengert.compiler.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -105,6 +106,18 @@ class Linked(Executable):
             self._raise()
         elif status == steps.STOPPED:
             raise KeyboardInterrupt
+
+    def request(self, counts: Words, total: int) -> Request | None:
+        if self.steps.callbacks or self.checks:  # what they raise is seen to after a plain run
+            return None
+        threads = self.wanted or get_num_threads()
+        return self.pool.request(self.steps, threads, counts, total)
+
+    def run_alone(self, request: Request) -> bool:
+        threads = request.threads
+        if threads != (self.wanted or get_num_threads()) or request.program is not self.steps:
+            return False
+        return self.pool.is_ready(threads) and request.run(request.address) != steps.NOT_ALONE
 
     def _raise(self) -> None:
         """Raise the error of the first check that did not hold."""

@@ -27,6 +27,8 @@ def backward(
     seed = _seed(loss, gradient)
     nodes = ancestors([start])
     leaves = [node for node in nodes if node.op is leaf]
+    if not leaves:  # in a trace every tensor has a node
+        raise _untracked(loss)
     with recording(create_graph):
         release = not (retain_graph or create_graph)
         if release and loss.is_symbolic and state.trace is not None:
@@ -43,14 +45,7 @@ def backward(
 
 def _tracked_node(loss: Tensor) -> Node:
     if loss._node is None:
-        raise GradientError(
-            "backward",
-            "nothing is tracked: this tensor does not depend on a tracked leaf",
-            met=describe(loss),
-            cause="no parameter went into it; or it was detached, made under no_grad, passed "
-            "through NumPy, or returned by wg.grad of a Parameter",
-            fix="call requires_grad_() on the inputs before the computation",
-        )
+        raise _untracked(loss)
     trace = state.trace if loss.is_symbolic else None
     while trace is not None:
         if trace.size is not None:
@@ -63,6 +58,17 @@ def _tracked_node(loss: Tensor) -> Node:
             )
         trace = trace.outer
     return loss._node
+
+
+def _untracked(loss: Tensor) -> GradientError:
+    return GradientError(
+        "backward",
+        "nothing is tracked: this tensor does not depend on a tracked leaf",
+        met=describe(loss),
+        cause="no parameter went into it; or it was detached, made under no_grad, passed "
+        "through NumPy, or returned by wg.grad of a Parameter",
+        fix="call requires_grad_() on the inputs before the computation",
+    )
 
 
 def _seed(loss: Tensor, gradient: Any) -> Tensor:

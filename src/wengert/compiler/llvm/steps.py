@@ -41,7 +41,10 @@ CALL, LIBRARY, LOOP, WHEN = range(4)
 BARRIER, SERIAL = 256, 512  # flags of a kind
 ANY = 1 << 32  # the limit of a step that any number of threads may share
 
-STOPPED, FAILED = -1, -2  # status of a run that was stopped; of one whose Python function raised
+# Status of a run that was stopped; of one whose Python function raised; of a request whose counts
+# did not add up, so that nothing was run.
+STOPPED, FAILED, NOT_ALONE = -1, -2, -3
+REQUEST = 6  # words of a request, see `emit_request`
 POLL_SECONDS = 0.1
 
 
@@ -127,13 +130,13 @@ class Program:
 
     def __post_init__(self) -> None:
         self.address = self.memory.ctypes.data
-        self.words = np.zeros(3, np.int64)  # who runs it, it, and on how many threads
+        self.words = np.zeros(REQUEST, np.int64)  # who runs it, it, on how many threads; no counts
         self.request = self.words.ctypes.data
         self.asked: tuple[int, int] | None = None
 
     def ask(self, block: int, threads: int) -> None:
         """Write the request of a pool, by the memory that its workers share."""
-        self.words[:] = block, self.address, threads
+        self.words[:3] = block, self.address, threads
         self.asked = block, threads
 
     def stop(self) -> None:

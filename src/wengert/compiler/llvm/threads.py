@@ -13,13 +13,17 @@ import platform
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
+
+import numpy as np
 
 from wengert.compiler.llvm import build, runtime
 from wengert.compiler.llvm.ahead import Ahead
 from wengert.compiler.llvm.runtime import block
-from wengert.compiler.llvm.steps import Program, aligned_words
+from wengert.compiler.llvm.steps import REQUEST, Program, Words, aligned_words
 from wengert.compiler.threads import MAX_THREADS
 from wengert.core.errors import ArgumentError
 from wengert.system import cores
@@ -72,6 +76,17 @@ class Pool:
             program.ask(self._block, threads)
         status: int = self._run(program.request)
         return program.settle(status) if program.callbacks else status
+
+    def request(self, program: Program, threads: int, counts: Words, total: int) -> Request:
+        """A run of a program that takes place only if the numbers at some addresses add up to a
+        total."""
+        words = np.zeros(REQUEST, np.int64)
+        words[:] = self._block, program.address, threads, len(counts), counts.ctypes.data, total
+        return Request(self, program, threads, (words, counts), words.ctypes.data, self._run)
+
+    def is_ready(self, threads: int) -> bool:
+        """Whether nobody need be started for so many threads."""
+        return threads <= self._asked
 
     @property
     def workers(self) -> int:
@@ -140,6 +155,18 @@ class Pool:
         self._memory[block.THREADS // 8 : block.line(len(self._threads) + 1) // 8] = 0
         self._lock = threading.Lock()
         self._threads, self._beds, self._asked = [], {}, 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """See `Pool.request`. `run(address)` runs it, and gives `steps.NOT_ALONE` where it may not."""
+
+    pool: Pool
+    program: Program
+    threads: int
+    keep: tuple[Words, Words]
+    address: int
+    run: Callable[[int], int]
 
 
 class _Native:
