@@ -99,7 +99,8 @@ class Loop:
         """One step of the body, as ops."""
         return replay(self.body, xs)
 
-    def _derive(self, key: Any, make: Callable[[], Any]) -> Any:
+    def derive(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What is made from this loop, once."""
         if key not in self.derived:
             self.derived[key] = make()
         return self.derived[key]
@@ -120,7 +121,7 @@ class Loop:
             body = traced_program(step, self.specs)
             return Loop(body, self.constants, self.carried, self.length, self.reverse)
 
-        found: Loop = self._derive("keeping", make)
+        found: Loop = self.derive("keeping", make)
         return found
 
     def pullback(self, wanted: tuple[int, ...]) -> Loop:
@@ -155,7 +156,7 @@ class Loop:
             carried = len(floats) + len(sums)
             return Loop(traced_program(step, specs), size, carried, self.length, not self.reverse)
 
-        found: Loop = self._derive(("pullback", wanted), make)
+        found: Loop = self.derive(("pullback", wanted), make)
         return found
 
     @property
@@ -204,7 +205,7 @@ class Loop:
             size, carried = constants[0] + len(constants[1]), carry[0] + len(carry[1])
             return Loop(body, size, carried, self.length, self.reverse)
 
-        found: Loop = self._derive("pushforward", make)
+        found: Loop = self.derive("pushforward", make)
         return found
 
     @property
@@ -239,7 +240,7 @@ class Loop:
             body = traced_program(rows, specs)
             return Loop(body, self.constants, self.carried, self.length, self.reverse)
 
-        found: Loop = self._derive(("batched", size, marks), make)
+        found: Loop = self.derive(("batched", size, marks), make)
         return found
 
 

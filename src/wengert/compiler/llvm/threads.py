@@ -82,7 +82,7 @@ class Pool:
         total."""
         words = np.zeros(REQUEST, np.int64)
         words[:] = self._block, program.address, threads, len(counts), counts.ctypes.data, total
-        return Request(self, program, threads, (words, counts), words.ctypes.data, self._run)
+        return Request(program, threads, (words, counts), words.ctypes.data, self._run)
 
     def is_ready(self, threads: int) -> bool:
         """Whether nobody need be started for so many threads."""
@@ -161,7 +161,6 @@ class Pool:
 class Request:
     """See `Pool.request`. `run(address)` runs it, and gives `steps.NOT_ALONE` where it may not."""
 
-    pool: Pool
     program: Program
     threads: int
     keep: tuple[Words, Words]

@@ -50,9 +50,7 @@ def simple_body(loop: Loop) -> Program:
     """The body of a loop, simplified; that is done once."""
     from wengert.compiler.simplify import simplify
 
-    if SIMPLE not in loop.derived:
-        loop.derived[SIMPLE] = simplify(loop.body)
-    found: Program = loop.derived[SIMPLE]
+    found: Program = loop.derive(SIMPLE, lambda: simplify(loop.body))
     return found
 
 
